@@ -1,0 +1,152 @@
+package reconcile
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/certwright/certwright/spec"
+)
+
+// Plan is what Diff wants done, as data: it can be printed, compared and carried out.
+type Plan struct {
+	Project string
+	Steps   []Step
+	Blocked []Refusal
+	Waiting []Refusal // nothing wrong, but something has to appear first
+	Next    time.Time // when time alone will make another plan; zero for never
+}
+
+// Step is one change with its reason.
+type Step struct {
+	ID     int // from one, in order
+	Action Action
+	Reason string
+	After  []int // the steps that must have succeeded before
+}
+
+// Refusal is something certwright will not, or cannot yet, do.
+type Refusal struct {
+	Subject string // binding/web
+	Reason  string
+	Hint    string // what to do about it
+}
+
+// Action is one kind of change; the set is closed.
+type Action interface {
+	// Subject is what is changed: ca/NAME, identity/NAME, binding/NAME, volume/NAME.
+	Subject() string
+	// Kind is the word for it in a plan's JSON.
+	Kind() string
+	// String says it in a sentence without a period.
+	String() string
+	// Interrupts reports whether a consumer stops serving while it is done.
+	Interrupts() bool
+	action()
+}
+
+type steady struct{}
+
+func (steady) Interrupts() bool { return false }
+func (steady) action()          {}
+
+// CreateCA makes the first generation of a local CA, or takes a brought-along one into the store.
+type CreateCA struct {
+	steady
+	CA string
+}
+
+// Issue makes an identity's certificate, with a new key unless Reuse.
+type Issue struct {
+	steady
+	Identity string
+	Reuse    bool
+}
+
+// CreateVolume makes a named volume.
+type CreateVolume struct {
+	steady
+	Host, Name string
+	Labels     map[string]string
+}
+
+// Place writes the whole unit of a binding at one place.
+type Place struct {
+	steady
+	Binding string
+	At      Location
+	Adopt   bool
+	// InPlace says that consumers mount single files of it, so that inodes must stay.
+	InPlace bool
+}
+
+// Reload makes one target load what is placed, by one rung of the binding's ladder, and waits for the proof.
+type Reload struct {
+	Binding string
+	Target  Target
+	Rung    int
+	How     spec.Reload
+}
+
+// Remove clears a place of what certwright put there.
+type Remove struct {
+	steady
+	Binding string
+	At      Location
+}
+
+// Forget drops an identity that left the spec from the store.
+type Forget struct {
+	steady
+	Identity string
+}
+
+// Target is one process that serves or uses a binding's files.
+type Target struct {
+	Host, Kind, Name, ID string // Kind is container
+}
+
+func (CreateCA) Kind() string     { return "create-ca" }
+func (Issue) Kind() string        { return "issue" }
+func (CreateVolume) Kind() string { return "create-volume" }
+func (Place) Kind() string        { return "place" }
+func (Reload) Kind() string       { return "reload" }
+func (Remove) Kind() string       { return "remove" }
+func (Forget) Kind() string       { return "forget" }
+
+func (a CreateCA) Subject() string     { return "ca/" + a.CA }
+func (a Issue) Subject() string        { return "identity/" + a.Identity }
+func (a CreateVolume) Subject() string { return "volume/" + a.Name }
+func (a Place) Subject() string        { return "binding/" + a.Binding }
+func (a Reload) Subject() string       { return "binding/" + a.Binding }
+func (a Remove) Subject() string       { return "binding/" + a.Binding }
+func (a Forget) Subject() string       { return "identity/" + a.Identity }
+
+func (a CreateCA) String() string     { return "create CA " + a.CA }
+func (a CreateVolume) String() string { return "create volume " + a.Name }
+func (a Forget) String() string       { return "forget identity " + a.Identity }
+func (a Remove) String() string {
+	return fmt.Sprintf("remove the files of %s from %s", a.Binding, a.At)
+}
+func (a Issue) String() string {
+	if a.Reuse {
+		return "issue " + a.Identity + " with its present key"
+	}
+	return "issue " + a.Identity
+}
+
+func (a Place) String() string {
+	s := fmt.Sprintf("place %s in %s", a.Binding, a.At)
+	if a.Adopt {
+		s += ", keeping what is there as a backup"
+	}
+	if a.InPlace {
+		s += ", written in place"
+	}
+	return s
+}
+
+func (a Reload) String() string { return fmt.Sprintf("%s %s", a.How.Verb(), a.Target.Name) }
+
+// Interrupts is true of a restart.
+func (a Reload) Interrupts() bool { return a.How.Restart }
+func (Reload) action()            {}

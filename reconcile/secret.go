@@ -1,0 +1,24 @@
+package reconcile
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+)
+
+// PrivateKey is a private key as PKCS#8 DER (RFC 5958). However it is printed, logged or encoded, it says
+// "[redacted]"; only PKCS8 gives the bytes.
+type PrivateKey struct{ der []byte }
+
+// NewPrivateKey wraps PKCS#8 DER. The bytes are kept, not copied.
+func NewPrivateKey(pkcs8 []byte) PrivateKey { return PrivateKey{pkcs8} }
+
+// PKCS8 returns the key's DER; nil when there is none. The caller must not change it.
+func (k PrivateKey) PKCS8() []byte { return k.der }
+
+const redacted = "[redacted]"
+
+func (k PrivateKey) String() string               { return redacted }
+func (k PrivateKey) Format(s fmt.State, _ rune)   { _, _ = io.WriteString(s, redacted) }
+func (k PrivateKey) LogValue() slog.Value         { return slog.StringValue(redacted) }
+func (k PrivateKey) MarshalText() ([]byte, error) { return []byte(redacted), nil }

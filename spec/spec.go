@@ -1,0 +1,436 @@
+// Package spec reads tls.yaml into typed values that remember where they stood.
+//
+// Load reads files and directories, Parse reads bytes; both check every value on its own and every reference
+// between values, gather all errors of all files, and return either a Spec that can be carried out or the whole
+// list. The package knows no Docker and no clock, and does not look at the files a spec names.
+package spec
+
+import (
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"time"
+)
+
+// Pos is where a value stands in a file. Lines and columns count from one; the zero Pos means "nowhere" (a default).
+type Pos struct {
+	File   string
+	Line   int
+	Column int
+}
+
+func (p Pos) String() string { return fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Column) }
+
+// Spec is what tls.yaml wants. CAs, Identities and Bindings keep the order of the files.
+type Spec struct {
+	Project    string
+	Files      []string // the files it was read from, in order
+	Store      Store
+	Hosts      []Host
+	CAs        []CA
+	Identities []Identity
+	Bindings   []Binding
+	Swarm      *Swarm
+	Warnings   []Warning // what works but will be regretted
+}
+
+// Warning is something in a spec that is allowed and probably not meant.
+type Warning struct {
+	Pos  Pos
+	Path string // bindings.web.identity
+	Msg  string
+}
+
+// Ref is a name written in one place that is defined in another.
+type Ref struct {
+	Name string
+	Pos  Pos
+}
+
+// Source says where a password, passphrase or token is read from: exactly one of its fields is set.
+type Source struct {
+	Env     string
+	File    string // absolute or relative to the process, already joined with the folder of its tls.yaml
+	Command []string
+	Pos     Pos
+}
+
+// Store says where certwright keeps CA keys, issued keys and its records.
+type Store struct {
+	Directory  string // joined with the folder of its tls.yaml; "" when Swarm
+	Swarm      bool
+	Passphrase *Source // nil: keys are plain 0600
+	Pos        Pos
+}
+
+// Host is a Docker engine and the machine under it. The host `local` is implied and not listed.
+type Host struct {
+	Name     string
+	Endpoint string // ssh://… tcp://… unix://…; "" when Context
+	Context  string
+	Pos      Pos
+}
+
+// KeyKind is a kind of key as tls.yaml names it.
+type KeyKind string
+
+// The key kinds of DESIGN.md 1.2.
+const (
+	ECDSAP256 KeyKind = "ecdsa-p256"
+	ECDSAP384 KeyKind = "ecdsa-p384"
+	ECDSAP521 KeyKind = "ecdsa-p521"
+	Ed25519   KeyKind = "ed25519"
+	RSA2048   KeyKind = "rsa-2048"
+	RSA3072   KeyKind = "rsa-3072"
+	RSA4096   KeyKind = "rsa-4096"
+)
+
+// KeyKinds lists every KeyKind, in the order the documentation has them.
+func KeyKinds() []KeyKind {
+	return []KeyKind{ECDSAP256, ECDSAP384, ECDSAP521, Ed25519, RSA2048, RSA3072, RSA4096}
+}
+
+// Subject is a distinguished name. Empty fields are left out.
+type Subject struct {
+	CommonName         string
+	Organization       string
+	OrganizationalUnit string
+	Locality           string
+	Province           string
+	Country            string
+}
+
+// NameConstraints restricts the names a CA may sign (RFC 5280 section 4.2.1.10): DNS suffixes and networks.
+type NameConstraints struct {
+	PermitDNS, ExcludeDNS []string
+	PermitIP, ExcludeIP   []netip.Prefix
+}
+
+// Empty reports whether nothing is constrained.
+func (n NameConstraints) Empty() bool {
+	return len(n.PermitDNS)+len(n.ExcludeDNS)+len(n.PermitIP)+len(n.ExcludeIP) == 0
+}
+
+// CA is something that issues. Exactly one of the kinds is set; only Local is carried out by this version.
+type CA struct {
+	Name  string
+	Pos   Pos
+	Local *LocalCA
+	Other string // the kind of another CA (step, acme, vault, exec), parsed, validated and refused
+}
+
+// LocalCA is certwright's own CA: made by it, or brought along when Certificate is set.
+type LocalCA struct {
+	Parent      *Ref // nil: a root
+	Subject     Subject
+	Key         KeyKind
+	Lifetime    time.Duration
+	Constraints NameConstraints
+	Certificate string // path of a brought-along certificate (PEM, leaf first, then its issuers)
+	KeyFile     string // path of its key
+	Passphrase  *Source
+}
+
+// NameKind tells the four kinds of names apart.
+type NameKind string
+
+// The kinds of names a certificate can carry (RFC 5280 section 4.2.1.6).
+const (
+	DNSName   NameKind = "dns"
+	IPName    NameKind = "ip"
+	EmailName NameKind = "email"
+	URIName   NameKind = "uri"
+)
+
+// Name is one subject alternative name; Value is in canonical form (lower-case DNS, netip form of addresses).
+type Name struct {
+	Kind  NameKind
+	Value string
+	Pos   Pos
+}
+
+// Usage is server or client.
+type Usage string
+
+// The usages of an identity (RFC 5280 section 4.2.1.12: serverAuth and clientAuth).
+const (
+	Server Usage = "server"
+	Client Usage = "client"
+)
+
+// Renew says when a certificate is due: a fraction of the life it really got, or a time before its end.
+type Renew struct {
+	Num, Den int           // 2/3 by default; 0/0 when Before is set
+	Before   time.Duration // 0 when the fraction is set
+}
+
+// Identity is one key and certificate.
+type Identity struct {
+	Name     string
+	Pos      Pos
+	CA       Ref // zero when From is set
+	Names    []Name
+	Usages   []Usage
+	Subject  Subject // CommonName is never empty
+	Key      KeyKind
+	Lifetime time.Duration
+	Renew    Renew
+	ReuseKey bool
+	From     *From // issued by something else
+}
+
+// From names the files of an identity that something else issues.
+type From struct {
+	Certificate, Key, CA string
+	Pos                  Pos
+}
+
+// Usage reports whether the identity is for u.
+func (i Identity) Usage(u Usage) bool {
+	for _, x := range i.Usages {
+		if x == u {
+			return true
+		}
+	}
+	return false
+}
+
+// The CA names in `trust` that stand for something outside the spec.
+const (
+	PublicRoots = "public" // Mozilla's roots, pinned
+	SystemRoots = "system" // the roots of the host certwright runs on
+)
+
+// LocalHost is the name of the engine of the environment.
+const LocalHost = "local"
+
+// Layout says how files lie in a place.
+type Layout string
+
+// The layouts of DESIGN.md 2.2.
+const (
+	Atomic Layout = "atomic" // generation directories behind one link, ..data
+	Plain  Layout = "plain"  // plain files, one rename each; single-file mounts are written in place
+)
+
+// Owner is a numeric user and group, or a user name, in the CONTAINER's terms.
+type Owner struct {
+	UID, GID int
+	Name     string // set instead of the numbers; looked up in the container's /etc/passwd
+}
+
+// Binding brings an identity and trust to a consumer.
+type Binding struct {
+	Name     string
+	Pos      Pos
+	Identity *Ref // nil: trust only
+	// Trust names the CAs, PublicRoots or SystemRoots. Empty means the identity's own root.
+	Trust []Ref
+	Host  Ref // LocalHost by default
+	// Consumer is nil when nothing is named: the files are placed and nobody is told.
+	Consumer *Consumer
+	Place    Place
+	Layout   Layout
+	Owner    *Owner // nil: the preset's, else the container's user, else root
+	Files    []File // never empty; the default when the spec has none
+	Reload   []Reload
+	// ReloadGiven is false when the spec has no reload: the preset of the image is then used, if there is one.
+	ReloadGiven bool
+	Probe       *Probe
+	Limits      Limits
+}
+
+// Consumer is who uses the files: exactly one of Container, Label or Service-with-Compose is set.
+type Consumer struct {
+	Container      string // a container's name
+	ComposeProject string // with ComposeService
+	ComposeService string
+	LabelKey       string // with LabelValue ("" matches any value)
+	LabelValue     string
+	Pos            Pos
+}
+
+func (c Consumer) String() string {
+	switch {
+	case c.Container != "":
+		return c.Container
+	case c.ComposeService != "":
+		return c.ComposeProject + "/" + c.ComposeService
+	}
+	if c.LabelValue == "" {
+		return c.LabelKey
+	}
+	return c.LabelKey + "=" + c.LabelValue
+}
+
+// Place is where the files live: exactly one field is set.
+type Place struct {
+	Directory string // on the host; joined with the folder of its tls.yaml when the host is local
+	Volume    string
+	Path      string // absolute, inside the container
+	Pos       Pos
+}
+
+// Content is what a file holds.
+type Content string
+
+// The contents of DESIGN.md 1.2. The -der forms hold the first block of their PEM form.
+const (
+	ContentCert             Content = "cert"
+	ContentChain            Content = "chain"
+	ContentFullchain        Content = "fullchain"
+	ContentKey              Content = "key"
+	ContentCA               Content = "ca"
+	ContentCombined         Content = "combined"           // leaf, chain, key
+	ContentCombinedKeyFirst Content = "combined-key-first" // key, leaf, chain
+	ContentPKCS12           Content = "pkcs12"
+	ContentJKS              Content = "jks"
+	ContentTrustPKCS12      Content = "truststore-pkcs12"
+	ContentTrustJKS         Content = "truststore-jks"
+	ContentCertDER          Content = "cert-der"
+	ContentKeyDER           Content = "key-der"
+	ContentCADER            Content = "ca-der"
+	ContentCRL              Content = "crl"     // not in this version
+	ContentCRLDER           Content = "crl-der" // not in this version
+)
+
+// HoldsKey reports whether a file of this content holds a private key.
+func (c Content) HoldsKey() bool {
+	switch c {
+	case ContentKey, ContentKeyDER, ContentCombined, ContentCombinedKeyFirst, ContentPKCS12, ContentJKS:
+		return true
+	}
+	return false
+}
+
+// HoldsTrust reports whether a file of this content is made of the trusted CAs alone.
+func (c Content) HoldsTrust() bool {
+	switch c {
+	case ContentCA, ContentCADER, ContentTrustPKCS12, ContentTrustJKS:
+		return true
+	}
+	return false
+}
+
+// Keystore reports whether a file of this content is PKCS#12 or JKS and so needs a password.
+func (c Content) Keystore() bool {
+	switch c {
+	case ContentPKCS12, ContentJKS, ContentTrustPKCS12, ContentTrustJKS:
+		return true
+	}
+	return false
+}
+
+// File is one file of a binding.
+type File struct {
+	Name     string // a plain file name
+	Content  Content
+	Mode     fs.FileMode // permission bits; 0600 for what holds keys, 0644 the rest by default
+	Owner    *Owner      // nil: the binding's
+	Password *Source     // keystores only
+	Alias    string      // keystores only; the identity's name by default
+	Pos      Pos
+}
+
+// Reload is one rung of a ladder: exactly one of its kinds is set.
+type Reload struct {
+	Preset   string // nginx, postgres, redis, haproxy
+	Username string // with Preset, for servers that are asked over their own protocol
+	Password *Source
+	Signal   string // HUP, USR1, … without SIG
+	Exec     []string
+	ExecUser string
+	Timeout  time.Duration // of Exec and HTTP; 30s by default
+	HTTP     *HTTPReload
+	Restart  bool
+	None     bool // the server notices by itself
+	Pos      Pos
+}
+
+// HTTPReload is a request that makes a server read its files again.
+type HTTPReload struct {
+	Method, URL, Body string
+}
+
+// ClientAuth says what a server does about client certificates.
+type ClientAuth string
+
+// The values of clientAuth. ClientAuthNone is the default.
+const (
+	ClientAuthNone     ClientAuth = "none"
+	ClientAuthOptional ClientAuth = "optional"
+	ClientAuthRequired ClientAuth = "required"
+)
+
+// Probe says how a binding is proved on the wire.
+type Probe struct {
+	Port       int
+	Protocol   string // tls (default), postgres, redis
+	ServerName string // the identity's first name that is no wildcard by default
+	ClientAuth ClientAuth
+	Identity   *Ref // the client that must be accepted
+	User       string
+	Database   string
+	Timeout    time.Duration // 5s by default
+	Pos        Pos
+}
+
+// Limits bound what certwright does by itself.
+type Limits struct {
+	RestartsPerHour int // restarts of a binding that did not bring the wanted serial; 3 by default
+	IssuesPerHour   int // issues of an identity that were neither due nor asked for; 5 by default
+}
+
+// Swarm is Swarm's own node CA; parsed, validated and refused by this version.
+type Swarm struct {
+	Pos Pos
+}
+
+// CAByName returns the CA of that name, or nil.
+func (s *Spec) CAByName(name string) *CA {
+	for i := range s.CAs {
+		if s.CAs[i].Name == name {
+			return &s.CAs[i]
+		}
+	}
+	return nil
+}
+
+// IdentityByName returns the identity of that name, or nil.
+func (s *Spec) IdentityByName(name string) *Identity {
+	for i := range s.Identities {
+		if s.Identities[i].Name == name {
+			return &s.Identities[i]
+		}
+	}
+	return nil
+}
+
+// BindingByName returns the binding of that name, or nil.
+func (s *Spec) BindingByName(name string) *Binding {
+	for i := range s.Bindings {
+		if s.Bindings[i].Name == name {
+			return &s.Bindings[i]
+		}
+	}
+	return nil
+}
+
+// Verb says what a rung does, as the first words of a step: "send HUP to", "restart".
+func (r Reload) Verb() string {
+	switch {
+	case r.Restart:
+		return "restart"
+	case r.None:
+		return "wait for"
+	case r.Signal != "":
+		return "send " + r.Signal + " to"
+	case r.Preset != "":
+		return "reload (" + r.Preset + ")"
+	case len(r.Exec) > 0:
+		return "run " + r.Exec[0] + " in"
+	case r.HTTP != nil:
+		return "ask over HTTP to reload"
+	}
+	return "reload"
+}
