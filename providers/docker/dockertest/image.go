@@ -1,0 +1,91 @@
+package dockertest
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/image"
+	"github.com/docker/docker/client"
+	"github.com/gofrs/flock"
+)
+
+// Kind is a kind of image that Image can make.
+type Kind string
+
+// The kinds. Users and paths are those of the official image of that name, in its Debian flavour.
+const (
+	Nginx    Kind = "nginx"    // master root, workers 101; sites in /etc/nginx/conf.d; PID 1 is nginx
+	Postgres Kind = "postgres" // 999; data made at the first start from POSTGRES_USER and POSTGRES_DB; PID 1 is postgres
+	Redis    Kind = "redis"    // 999; redis-server and redis-cli; arguments are the configuration
+	HAProxy  Kind = "haproxy"  // 99; reads /usr/local/etc/haproxy/haproxy.cfg as a master with one worker
+	Curl     Kind = "curl"     // 100:101; curl, psql, openssl and a shell; sleeps
+	GoServer Kind = "tlsserver"
+)
+
+// Image makes the image of a kind unless the engine has it, and returns its name. It stays for later runs; its tag
+// is a hash of all that went into it.
+func Image(t testing.TB, kind Kind) string {
+	t.Helper()
+	cli := Engine(t)
+	make, ok := recipes[kind]
+	if !ok {
+		t.Fatalf("image: no recipe for %q", kind)
+	}
+	root := rootfs{t: t, nodes: map[string]node{}}
+	root.basics()
+	changes := append(make(root), "LABEL "+Label+"=image")
+	name := "certwright-test/" + string(kind) + ":" + root.hash(changes...)
+
+	defer hold(t, "image-"+string(kind))()
+	_, err := cli.ImageInspect(t.Context(), name)
+	switch {
+	case errdefs.IsNotFound(err):
+		importImage(t, cli, root, name, changes)
+	case err != nil:
+		t.Fatalf("image %s: %v", name, err)
+	}
+	return name
+}
+
+func importImage(t testing.TB, cli *client.Client, root rootfs, name string, changes []string) {
+	t.Helper()
+	read, write := io.Pipe()
+	go func() { write.CloseWithError(root.tar(write)) }()
+	defer read.Close()
+	reply, err := cli.ImageImport(t.Context(), image.ImportSource{Source: read, SourceName: "-"}, name, image.ImportOptions{Changes: changes})
+	if err != nil {
+		t.Fatalf("import image %s: %v", name, err)
+	}
+	defer reply.Close()
+	// The engine answers 200 at once; a failure comes later, as a line of the stream.
+	for lines := json.NewDecoder(reply); ; {
+		var line struct{ Error string }
+		if err := lines.Decode(&line); errors.Is(err, io.EOF) {
+			return
+		} else if err != nil || line.Error != "" {
+			t.Fatalf("import image %s: %v %s", name, err, line.Error)
+		}
+	}
+}
+
+// hold waits until no other test process of this machine holds name, holds it, and returns how to let go.
+// The lock goes with the process, so a killed test holds nothing.
+func hold(t testing.TB, name string) (release func()) {
+	t.Helper()
+	lock := flock.New(filepath.Join(os.TempDir(), "certwright-test-"+name+".lock"))
+	if _, err := lock.TryLockContext(t.Context(), 20*time.Millisecond); err != nil {
+		t.Fatalf("wait for %s: %v", lock.Path(), err)
+	}
+	return func() { _ = lock.Unlock() }
+}
+
+// kinds returns every kind in the order of their names.
+func kinds() []Kind { return slices.Sorted(maps.Keys(recipes)) }
