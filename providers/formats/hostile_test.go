@@ -1,0 +1,102 @@
+package formats_test
+
+import (
+	"crypto/sha1"
+	"crypto/x509"
+	"encoding/binary"
+	"slices"
+	"testing"
+
+	"software.sslmate.com/src/go-pkcs12"
+
+	"github.com/certwright/certwright/providers/formats"
+	"github.com/certwright/certwright/spec"
+)
+
+// TestWeakerPKCS12 has files the library reads and Encode never writes.
+func TestWeakerPKCS12(t *testing.T) {
+	m := newMaterial(t, newECDSA(t))
+	key, err := x509.ParsePKCS8PrivateKey(m.key.PKCS8())
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := x509.ParseCertificate(m.leaf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const noMAC = "its integrity is not protected by HMAC-SHA-256"
+	for _, tt := range []struct {
+		encoder        *pkcs12.Encoder
+		password, want string
+	}{
+		{pkcs12.LegacyDES, password, noMAC},
+		{pkcs12.Modern2026, password, noMAC},
+		{pkcs12.Passwordless, "", noMAC},
+		{pkcs12.Modern2023.WithIterations(100_001), password, "100001 rounds of key derivation are not between 1 and 100000"},
+	} {
+		data, err := tt.encoder.Encode(key, leaf, nil, tt.password)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = formats.Formats{}.Decode(spec.ContentPKCS12, data, password)
+		if got := message(err); got != "decode pkcs12: "+tt.want {
+			t.Errorf("error %q, want %q", got, tt.want)
+		}
+	}
+}
+
+// TestHostileJKS changes every byte of a JKS in turn: no allocation by a length in the file, no panic, no key.
+func TestHostileJKS(t *testing.T) {
+	m := newMaterial(t, newECDSA(t))
+	data := encode(t, spec.ContentJKS, m.holding(spec.ContentJKS))
+	for i := range data {
+		for _, b := range []byte{0, 1, 0x7f, 0xff} {
+			bad := slices.Clone(data)
+			if bad[i] == b {
+				continue
+			}
+			bad[i] = b
+			if _, err := (formats.Formats{}).Decode(spec.ContentJKS, bad, password); err == nil {
+				t.Fatalf("byte %d changed to %#x goes unseen", i, b)
+			}
+		}
+	}
+}
+
+// TestSignedHostileJKS has files whose check sum is right, as anyone makes them who knows the password.
+func TestSignedHostileJKS(t *testing.T) {
+	m := newMaterial(t, newECDSA(t))
+	whole := encode(t, spec.ContentJKS, m.holding(spec.ContentJKS))
+	body := whole[:len(whole)-sha1.Size]
+	const keyAt = 4 + 4 + 4 + 4 + 2 + len(alias) + 8 // behind magic, version, count, tag, alias and time
+	keyLength := 4 + int(binary.BigEndian.Uint32(body[keyAt:]))
+	bomb := slices.Clone(body)
+	binary.BigEndian.PutUint32(bomb[keyAt+keyLength:], 1<<31)
+	for name, data := range map[string][]byte{
+		"a key too short for its salt":      slices.Concat(body[:keyAt], []byte{0, 0, 0, 7, 0x30, 5, 0x30, 0, 0x04, 1, 1}, body[keyAt+keyLength:]),
+		"two thousand million certificates": bomb,
+		"the same entry twice":              slices.Concat(body[:11], []byte{2}, body[12:], body[12:]),
+		"no entry":                          slices.Concat(body[:11], []byte{0}),
+		"more behind the last entry":        slices.Concat(body, body[12:]),
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := (formats.Formats{}).Decode(spec.ContentJKS, signJKS(data), password); err == nil {
+				t.Error("it is read")
+			}
+		})
+	}
+	if _, err := (formats.Formats{}).Decode(spec.ContentJKS, signJKS(body), password); err != nil {
+		t.Errorf("the test's own signature is wrong: %v", err)
+	}
+}
+
+// signJKS puts the check sum behind a JKS that Java wants there.
+func signJKS(body []byte) []byte {
+	h := sha1.New()
+	for _, b := range []byte(password) {
+		h.Write([]byte{0, b})
+	}
+	h.Write([]byte("Mighty Aphrodite"))
+	h.Write(body)
+	return h.Sum(slices.Clone(body))
+}

@@ -1,0 +1,154 @@
+package formats
+
+import (
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"errors"
+	"fmt"
+)
+
+// maxIterations bounds the derivation of one key: about 30 ms. OpenSSL writes 2,048, Java 10,000.
+const maxIterations = 100_000
+
+var (
+	oidData          = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 7, 1}
+	oidEncryptedData = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 7, 6}
+	oidShroudedKey   = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 12, 10, 1, 2}
+	oidPBES2         = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 5, 13}
+	oidSHA256        = asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 2, 1}
+)
+
+// The outer layers of a PKCS#12 file (RFC 7292 sections 4 and 5, RFC 8018 appendix A). Like the library these use
+// encoding/asn1, so that both see the same fields.
+type (
+	pfx struct {
+		Version  int
+		AuthSafe contentInfo
+		MacData  struct {
+			Mac struct {
+				Algorithm pkix.AlgorithmIdentifier
+				Digest    []byte
+			}
+			Salt       []byte
+			Iterations int `asn1:"optional,default:1"`
+		} `asn1:"optional"`
+	}
+	contentInfo struct {
+		Type    asn1.ObjectIdentifier
+		Content asn1.RawValue `asn1:"tag:0,explicit,optional"`
+	}
+	encryptedData struct {
+		Version int
+		Info    struct {
+			Type      asn1.ObjectIdentifier
+			Algorithm pkix.AlgorithmIdentifier
+		}
+	}
+	safeBag struct {
+		ID    asn1.ObjectIdentifier
+		Value asn1.RawValue `asn1:"tag:0,explicit"`
+	}
+	encryptedKey struct{ Algorithm pkix.AlgorithmIdentifier }
+	pbes2        struct{ KDF, Cipher pkix.AlgorithmIdentifier }
+	pbkdf2       struct {
+		Salt       asn1.RawValue
+		Iterations int
+	}
+)
+
+// checkPKCS12 refuses what go-pkcs12 would read and Encode never writes: weaker ciphers, keys in clear, and so many
+// rounds of key derivation that one file could keep a pass busy for ever. It is read before any password is used.
+func checkPKCS12(data []byte) error {
+	var file pfx
+	if err := unmarshal(data, &file); err != nil {
+		return err
+	}
+	if !file.MacData.Mac.Algorithm.Algorithm.Equal(oidSHA256) {
+		return errors.New("its integrity is not protected by HMAC-SHA-256")
+	}
+	if err := checkRounds(file.MacData.Iterations); err != nil {
+		return err
+	}
+	var inner []byte
+	if err := unmarshal(file.AuthSafe.Content.Bytes, &inner); err != nil {
+		return err
+	}
+	var safes []contentInfo
+	if err := unmarshal(inner, &safes); err != nil {
+		return err
+	}
+	for _, safe := range safes {
+		if err := checkSafe(safe); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkSafe allows an encrypted safe, and one in clear whose bags are all encrypted keys.
+func checkSafe(safe contentInfo) error {
+	switch {
+	case safe.Type.Equal(oidEncryptedData):
+		var e encryptedData
+		if err := unmarshal(safe.Content.Bytes, &e); err != nil {
+			return err
+		}
+		return checkCipher(e.Info.Algorithm)
+	case safe.Type.Equal(oidData):
+		var data []byte
+		if err := unmarshal(safe.Content.Bytes, &data); err != nil {
+			return err
+		}
+		var bags []safeBag
+		if err := unmarshal(data, &bags); err != nil {
+			return err
+		}
+		for _, bag := range bags {
+			var key encryptedKey
+			if !bag.ID.Equal(oidShroudedKey) {
+				return errors.New("it holds something in clear")
+			}
+			if err := unmarshal(bag.Value.Bytes, &key); err != nil {
+				return err
+			}
+			if err := checkCipher(key.Algorithm); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return errors.New("it has a part that is neither plain nor encrypted with a password")
+}
+
+func checkCipher(a pkix.AlgorithmIdentifier) error {
+	if !a.Algorithm.Equal(oidPBES2) {
+		return errors.New("it is encrypted with something older than PBES2")
+	}
+	var scheme pbes2
+	if err := unmarshal(a.Parameters.FullBytes, &scheme); err != nil {
+		return err
+	}
+	var kdf pbkdf2
+	if err := unmarshal(scheme.KDF.Parameters.FullBytes, &kdf); err != nil {
+		return err
+	}
+	return checkRounds(kdf.Iterations)
+}
+
+func checkRounds(n int) error {
+	if n < 1 || n > maxIterations {
+		return fmt.Errorf("%d rounds of key derivation are not between 1 and %d", n, maxIterations)
+	}
+	return nil
+}
+
+func unmarshal(der []byte, into any) error {
+	rest, err := asn1.Unmarshal(der, into)
+	if err != nil {
+		return fmt.Errorf("it is no PKCS#12 file: %w", err)
+	}
+	if len(rest) > 0 {
+		return errors.New("something follows the PKCS#12 file")
+	}
+	return nil
+}
