@@ -29,7 +29,12 @@ type Refusal struct {
 	Subject string // binding/web
 	Reason  string
 	Hint    string // what to do about it
+	// State is what it makes of a binding: Blocked, Contested, Stale or Failed; Waiting in Plan.Waiting.
+	State BindingState
 }
+
+// Empty reports whether there is nothing to do.
+func (p Plan) Empty() bool { return len(p.Steps) == 0 }
 
 // Action is one kind of change; the set is closed.
 type Action interface {
@@ -77,6 +82,8 @@ type Place struct {
 	Adopt   bool
 	// InPlace says that consumers mount single files of it, so that inodes must stay.
 	InPlace bool
+	// Revert says that someone else changed what certwright had written.
+	Revert bool
 }
 
 // Reload makes one target load what is placed, by one rung of the binding's ladder, and waits for the proof.

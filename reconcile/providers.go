@@ -31,6 +31,9 @@ type Providers struct {
 	Places    Places
 	Engines   Engines
 	Prober    Prober
+	// Secret reads a password from where the spec says; Roots gives spec.PublicRoots or spec.SystemRoots as DER.
+	Secret func(spec.Source) ([]byte, error)
+	Roots  func(name string) ([][]byte, error)
 }
 
 // Errors that providers return and this package or its callers tell apart with errors.Is.

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"maps"
 	"time"
 
 	"github.com/certwright/certwright/spec"
@@ -68,7 +69,7 @@ type CAProfile struct {
 	Subject     spec.Subject
 	Key         spec.KeyKind
 	Lifetime    time.Duration
-	Constraints spec.NameConstraints
+	Constraints string // as Go prints them; only ever compared
 	Parent      string // the key id of the issuing generation; "" for a root
 }
 
@@ -103,11 +104,13 @@ type PlaceRow struct {
 	Layout  spec.Layout
 	Files   []string    // the names that are ours there, sorted
 	Wrote   Fingerprint // of the whole unit as last written
+	At      time.Time   // when it was last written
 	Reverts []time.Time // when someone else's change to it was undone, the last ten minutes of them
 }
 
 // Load says what a target was last made to load, and how that went.
 type Load struct {
+	Binding  string
 	Target   string      // the container's id: another id is another process
 	Unit     Fingerprint // of the place's whole unit
 	Proved   bool        // the wire showed it (or nothing can prove it and the rung succeeded)
@@ -125,4 +128,18 @@ type Wish struct {
 	At     time.Time
 	Serial string // rotate: the serial to be replaced; the wish is granted when another is there
 	Adopt  bool   // adopt: take over what is in the binding's places
+}
+
+// Clone returns a copy that shares no map with s, and has none that is nil.
+func (s State) Clone() State {
+	s.CAs, s.Identities = clone(s.CAs), clone(s.Identities)
+	s.Places, s.Loads = clone(s.Places), clone(s.Loads)
+	s.Owners, s.Wishes = clone(s.Owners), clone(s.Wishes)
+	return s
+}
+
+func clone[K comparable, V any](m map[K]V) map[K]V {
+	out := make(map[K]V, len(m))
+	maps.Copy(out, m)
+	return out
 }

@@ -14,12 +14,14 @@ type Fingerprint string
 type World struct {
 	Now     time.Time
 	State   State
+	Fresh   bool                    // there is no store yet
 	Engines map[string]EngineState  // by host name; only those a binding needs
 	Places  map[Location]PlaceState // every place a binding has and every row of the inventory
 	Served  map[string]Served       // by TargetKey; only targets that were probed
 	From    map[string]FromState    // by identity name; those issued by something else
 	Brought map[string]BroughtState // by CA name; those brought along
-	System  map[string][][]byte     // spec.PublicRoots and spec.SystemRoots, as asked for by a binding
+	Roots   map[string][][]byte     // spec.PublicRoots and spec.SystemRoots, as asked for by a binding
+	Owners  map[string]Owner        // by OwnerKey: those the bindings need and that could be found
 }
 
 // EngineState is what a Docker engine listed.
@@ -37,8 +39,9 @@ type Container struct {
 	Name      string // without the leading slash
 	Image     string // as it was named when the container was made
 	Labels    map[string]string
-	State     string         // created, running, paused, restarting, removing, exited, dead
-	Health    string         // "", starting, healthy, unhealthy
+	State     string // created, running, paused, restarting, removing, exited, dead
+	Health    string // "", starting, healthy, unhealthy
+	Created   time.Time
 	Addresses []string       // its addresses on the engine's networks
 	Published map[int]string // container port → host:port reachable from outside
 	Mounts    []Mount
@@ -90,6 +93,7 @@ func (l Location) String() string {
 // PlaceState is what a place holds.
 type PlaceState struct {
 	Err    string // why it could not be looked at; everything else is then unknown
+	Beyond bool   // … because it is out of reach without a courier
 	Exists bool
 	Mark   *Mark       // the mark certwright left there, nil if none
 	Layout spec.Layout // of what lies there; "" if nothing of ours does

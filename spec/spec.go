@@ -434,3 +434,20 @@ func (r Reload) Verb() string {
 	}
 	return "reload"
 }
+
+// Word is the rung as tls.yaml names it, short enough for a hint.
+func (r Reload) Word() string {
+	switch {
+	case r.Restart:
+		return "restart"
+	case r.None:
+		return "none"
+	case r.Preset != "":
+		return r.Preset
+	case r.Signal != "":
+		return "{signal: " + r.Signal + "}"
+	case r.HTTP != nil:
+		return "{http: …}"
+	}
+	return "{exec: …}"
+}

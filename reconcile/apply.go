@@ -1,0 +1,353 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-multierror"
+
+	"github.com/certwright/certwright/spec"
+)
+
+// Event tells how a step goes.
+type Event struct {
+	Step Step
+	Done bool  // false when it begins
+	Err  error // why it failed; errSkipped when something it comes after did
+	Took time.Duration
+}
+
+var errSkipped = errors.New("skipped, because a step before it failed")
+
+// Applier carries plans out. It decides nothing: what to do and in which order is in the plan.
+type Applier struct {
+	Providers
+	Spec     *spec.Spec
+	Report   func(Event) // called from several goroutines, one call at a time; may be nil
+	Clock    func() time.Time
+	Settle   time.Duration // how long a rung may take to show on the wire; 10s when zero
+	Couriers bool
+}
+
+// Apply carries out every step of a plan that was made from w. A step that fails stops those that come after it
+// and no others. The error lists every step that failed.
+func (a Applier) Apply(ctx context.Context, w World, plan Plan) error {
+	if plan.Empty() {
+		return nil
+	}
+	if w.Fresh {
+		// The store gives itself an id with its first commit; every mark carries it.
+		if err := a.Store.Commit(ctx, w.State.Clone()); err != nil {
+			return err
+		}
+		st, err := a.Store.Load(ctx)
+		if err != nil {
+			return err
+		}
+		w.State = st
+	}
+	r := &run{Applier: a, ctx: ctx, view: newView(a.Spec, &w), st: w.State.Clone(), failed: map[int]error{}}
+	maps.Copy(r.st.Owners, w.Owners)
+	r.drop(w)
+	var wave waves
+	for _, s := range plan.Steps {
+		wave.add(s)
+	}
+	// The kinds come in the order in which they can depend on each other, so that what many steps share is done
+	// once: one commit for all certificates, one sync for all places.
+	for _, s := range wave.cas {
+		r.each([]Step{s}, func(Step) error { return r.createCA(s.Action.(CreateCA)) })
+	}
+	r.issue(wave.issues)
+	r.each(wave.volumes, func(s Step) error {
+		v := s.Action.(CreateVolume)
+		return r.Engines.CreateVolume(ctx, v.Host, v.Name, v.Labels)
+	})
+	r.place(wave.places)
+	r.reload(wave.reloads)
+	r.remove(wave.removes)
+	r.forget(wave.forgets)
+	return r.err()
+}
+
+// waves are the steps of a plan by kind.
+type waves struct {
+	cas, issues, volumes, places, reloads, removes, forgets []Step
+}
+
+func (w *waves) add(s Step) {
+	switch s.Action.(type) {
+	case CreateCA:
+		w.cas = append(w.cas, s)
+	case Issue:
+		w.issues = append(w.issues, s)
+	case CreateVolume:
+		w.volumes = append(w.volumes, s)
+	case Place:
+		w.places = append(w.places, s)
+	case Reload:
+		w.reloads = append(w.reloads, s)
+	case Remove:
+		w.removes = append(w.removes, s)
+	case Forget:
+		w.forgets = append(w.forgets, s)
+	default:
+		panic(fmt.Sprintf("no way to carry out %T", s.Action))
+	}
+}
+
+// run is one plan being carried out.
+type run struct {
+	Applier
+	*view
+	ctx context.Context
+
+	mu     sync.Mutex // guards st, failed and Report
+	st     State
+	failed map[int]error
+	order  []int // of failed
+}
+
+// each carries out steps one after the other.
+func (r *run) each(steps []Step, do func(Step) error) {
+	for _, s := range steps {
+		if r.begin(s) {
+			start := r.Clock()
+			r.end(s, do(s), start)
+		}
+	}
+}
+
+// begin reports whether a step may be done: the run goes on, and everything it comes after succeeded.
+func (r *run) begin(s Step) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	err := r.ctx.Err()
+	for _, id := range s.After {
+		if r.failed[id] != nil {
+			err = errSkipped
+		}
+	}
+	if err != nil {
+		r.fail(s, err)
+		r.report(Event{Step: s, Done: true, Err: err})
+		return false
+	}
+	r.report(Event{Step: s})
+	return true
+}
+
+func (r *run) end(s Step, err error, start time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err != nil {
+		r.fail(s, err)
+	}
+	r.report(Event{Step: s, Done: true, Err: err, Took: r.Clock().Sub(start)})
+}
+
+func (r *run) fail(s Step, err error) {
+	r.failed[s.ID] = fmt.Errorf("step %d: %s: %w", s.ID, s.Action, err)
+	r.order = append(r.order, s.ID)
+}
+
+func (r *run) report(e Event) {
+	if r.Report != nil {
+		r.Report(e)
+	}
+}
+
+func (r *run) err() error {
+	var all *multierror.Error
+	for _, id := range r.order {
+		all = multierror.Append(all, r.failed[id])
+	}
+	if all != nil {
+		all.ErrorFormat = lines
+	}
+	return all.ErrorOrNil()
+}
+
+func lines(errs []error) string {
+	s := ""
+	for i, e := range errs {
+		if i > 0 {
+			s += "\n"
+		}
+		s += e.Error()
+	}
+	return s
+}
+
+// commit makes the state durable as it is now. Callers hold no lock.
+func (r *run) commit() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.Store.Commit(r.ctx, r.st)
+}
+
+// createCA makes a CA's first generation durable, and proves from what was read back that it can sign.
+func (r *run) createCA(a CreateCA) error {
+	ca := r.cas[a.CA]
+	var g Generation
+	if b, ok := r.w.Brought[a.CA]; ok {
+		g = b.Generation
+		g.Key = PrivateKey{}
+	} else {
+		var parent *Generation
+		if ca.Local.Parent != nil {
+			p, ok := r.signer(ca.Local.Parent.Name, r.st)
+			if !ok {
+				return fmt.Errorf("CA %s cannot sign", ca.Local.Parent.Name)
+			}
+			parent = &p
+		}
+		var err error
+		if g, err = r.Authority.Create(*ca, parent, 1, r.w.Now); err != nil {
+			return err
+		}
+		g.Wanted = profileOfCA(ca, parent)
+	}
+	g.State = GenerationActive
+	r.st.CAs[a.CA] = CA{Generations: []Generation{g}}
+	if err := r.Store.Commit(r.ctx, r.st); err != nil {
+		delete(r.st.CAs, a.CA)
+		return err
+	}
+	back, err := r.Store.Load(r.ctx)
+	if err != nil {
+		return fmt.Errorf("read the new CA back: %w", err)
+	}
+	r.st = back
+	signer, ok := r.signer(a.CA, r.st)
+	if !ok {
+		return errors.New("the new CA is not there when read back")
+	}
+	return r.Authority.Check(signer, r.w.Now)
+}
+
+// issue makes certificates on every processor and commits them together.
+func (r *run) issue(steps []Step) {
+	signers := map[string]Generation{}
+	for name := range r.cas {
+		if g, ok := r.signer(name, r.st); ok {
+			signers[name] = g
+		}
+	}
+	start := r.Clock()
+	errs := make([]error, len(steps))
+	done := make([]Issued, len(steps))
+	begun := make([]bool, len(steps))
+	for i, s := range steps {
+		begun[i] = r.begin(s)
+	}
+	_ = inParallel(len(steps), func(i int) error {
+		if begun[i] {
+			done[i], errs[i] = r.sign(steps[i], signers)
+		}
+		return nil
+	})
+	changed := false
+	for i, s := range steps {
+		if begun[i] && errs[i] == nil {
+			changed = true
+			r.st.Identities[s.Action.(Issue).Identity] = done[i]
+			delete(r.st.Wishes, s.Action.Subject())
+		}
+	}
+	var failed error
+	if changed {
+		failed = r.commit()
+	}
+	for i, s := range steps {
+		if begun[i] {
+			r.end(s, errors.Join(errs[i], failed), start)
+		}
+	}
+}
+
+func (r *run) sign(s Step, signers map[string]Generation) (Issued, error) {
+	a := s.Action.(Issue)
+	id := r.ids[a.Identity]
+	signer, ok := signers[id.CA.Name]
+	if !ok {
+		return Issued{}, fmt.Errorf("CA %s cannot sign", id.CA.Name)
+	}
+	var keep PrivateKey
+	if a.Reuse {
+		keep = r.w.State.Identities[a.Identity].Key
+	}
+	i, err := r.Authority.Issue(*id, signer, keep, r.w.Now)
+	i.Wanted, i.Reason = profileOf(id), s.Reason
+	return i, err
+}
+
+// remove clears places and then their rows.
+func (r *run) remove(steps []Step) {
+	var doing []Step
+	var removals []Removal
+	for _, s := range steps {
+		if !r.begin(s) {
+			continue
+		}
+		a := s.Action.(Remove)
+		doing = append(doing, s)
+		removals = append(removals, Removal{At: a.At, Mark: r.mark(a.Binding), Files: r.st.Places[a.At].Files})
+	}
+	if len(doing) == 0 {
+		return
+	}
+	start := r.Clock()
+	errs := r.Places.Remove(r.ctx, removals)
+	for i, s := range doing {
+		if errs[i] == nil {
+			delete(r.st.Places, s.Action.(Remove).At)
+		}
+	}
+	failed := r.commit()
+	for i, s := range doing {
+		r.end(s, errors.Join(errs[i], failed), start)
+	}
+}
+
+func (r *run) forget(steps []Step) {
+	var doing []Step
+	for _, s := range steps {
+		if r.begin(s) {
+			doing = append(doing, s)
+			delete(r.st.Identities, s.Action.(Forget).Identity)
+		}
+	}
+	if len(doing) == 0 {
+		return
+	}
+	start := r.Clock()
+	failed := r.commit()
+	for _, s := range doing {
+		r.end(s, failed, start)
+	}
+}
+
+func (r *run) mark(binding string) Mark {
+	return Mark{Installation: r.st.Installation, Project: r.Spec.Project, Binding: binding}
+}
+
+// drop forgets records about containers that are gone, of engines that answered.
+func (r *run) drop(w World) {
+	live := map[string]bool{}
+	for _, e := range w.Engines {
+		if e.Err != "" {
+			return
+		}
+		for _, c := range e.Containers {
+			live[c.ID] = true
+		}
+	}
+	maps.DeleteFunc(r.st.Loads, func(_ string, l Load) bool { return !live[l.Target] })
+	maps.DeleteFunc(r.st.Owners, func(key string, _ Owner) bool { return !live[key[:strings.IndexByte(key, '/')]] })
+}

@@ -1,0 +1,130 @@
+package reconcile
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/certwright/certwright/spec"
+)
+
+// place writes all places in one call. Their rows are committed first: what the inventory does not know could
+// not be cleared away later.
+func (r *run) place(steps []Step) {
+	var doing []Step
+	var units []Unit
+	for _, s := range steps {
+		if !r.begin(s) {
+			continue
+		}
+		u, print, err := r.unit(s.Action.(Place))
+		if err != nil {
+			r.end(s, err, r.Clock())
+			continue
+		}
+		doing, units = append(doing, s), append(units, u)
+		r.enter(s.Action.(Place), u, print)
+	}
+	if len(doing) == 0 {
+		return
+	}
+	start := r.Clock()
+	if err := r.commit(); err != nil {
+		for _, s := range doing {
+			r.end(s, err, start)
+		}
+		return
+	}
+	errs := r.Places.Write(r.ctx, units)
+	changed := false
+	for i, s := range doing {
+		changed = r.placed(s.Action.(Place), units[i], errs[i]) || changed
+	}
+	var failed error
+	if changed {
+		failed = r.commit()
+	}
+	for i, s := range doing {
+		r.end(s, errors.Join(errs[i], failed), start)
+	}
+}
+
+// unit renders the files of a binding as they should be at a place.
+func (r *run) unit(a Place) (Unit, Fingerprint, error) {
+	b := r.bindings[a.Binding]
+	at, refused, _ := r.locate(b)
+	i := slices.IndexFunc(at, func(l located) bool { return l.at == a.At })
+	if refused != nil || i < 0 {
+		return Unit{}, "", fmt.Errorf("the place is not there any more")
+	}
+	m, missing := r.material(b, r.st)
+	if missing != "" {
+		return Unit{}, "", errors.New(missing)
+	}
+	u := Unit{
+		At: a.At, Mark: r.mark(b.Name), Layout: b.Layout, InPlace: a.InPlace, Adopt: a.Adopt, Now: r.w.Now,
+	}
+	files := r.files(b, at[i], m)
+	for _, f := range files {
+		password, err := secret(r.Providers, f.spec.Password)
+		if err != nil {
+			return u, "", err
+		}
+		data, err := r.Formats.Encode(f.spec.Content, f.holds, alias(b, f.spec), password)
+		if err != nil {
+			return u, "", fmt.Errorf("%s: %w", f.spec.Name, err)
+		}
+		u.Files = append(u.Files, UnitFile{Name: f.spec.Name, Data: data, Mode: f.mode, UID: f.owner.UID, GID: f.owner.GID})
+	}
+	for _, old := range r.st.Places[a.At].Files {
+		if !slices.ContainsFunc(u.Files, func(f UnitFile) bool { return f.Name == old }) {
+			u.Old = append(u.Old, old)
+		}
+	}
+	return u, unitPrint(files), nil
+}
+
+// alias names the entry of a keystore.
+func alias(b *spec.Binding, f spec.File) string {
+	switch {
+	case f.Alias != "":
+		return f.Alias
+	case b.Identity != nil:
+		return b.Identity.Name
+	}
+	return b.Name
+}
+
+// enter writes the place's row ahead: the names of now and of before, until the old ones are gone.
+func (r *run) enter(a Place, u Unit, print Fingerprint) {
+	row := r.st.Places[a.At]
+	names := slices.Clone(u.Old)
+	for _, f := range u.Files {
+		names = append(names, f.Name)
+	}
+	slices.Sort(names)
+	next := PlaceRow{Binding: a.Binding, Layout: u.Layout, Files: names, Wrote: print, At: r.w.Now}
+	if a.Revert {
+		for _, t := range row.Reverts {
+			if r.w.Now.Sub(t) < contestedWindow {
+				next.Reverts = append(next.Reverts, t)
+			}
+		}
+		next.Reverts = append(next.Reverts, r.w.Now)
+	}
+	r.st.Places[a.At] = next
+}
+
+// placed brings the row up to what is there now and reports whether that has to be committed.
+func (r *run) placed(a Place, u Unit, err error) bool {
+	if err != nil {
+		return false
+	}
+	row := r.st.Places[a.At]
+	row.Files = slices.DeleteFunc(slices.Clone(row.Files), func(n string) bool { return slices.Contains(u.Old, n) })
+	r.st.Places[a.At] = row
+	if a.Adopt {
+		delete(r.st.Wishes, a.Subject())
+	}
+	return a.Adopt || len(u.Old) > 0
+}

@@ -1,0 +1,198 @@
+package reconcile
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/certwright/certwright/spec"
+)
+
+// A rung has this long to show on the wire, is asked this often, and must show this many times in a row: a
+// server that reloads gracefully may still answer once or twice from its old processes.
+const (
+	settle     = 10 * time.Second
+	settlePoll = 100 * time.Millisecond
+	settleRow  = 2
+)
+
+// As many bindings are reloaded at once; within a binding one target follows the other.
+const reloadWorkers = 16
+
+// reload carries out the rungs. All are recorded as tried before the first is: a restart that is cut short
+// counts as one.
+func (r *run) reload(steps []Step) {
+	if len(steps) == 0 {
+		return
+	}
+	before := make(map[int]Load, len(steps))
+	byBinding := map[string][]Step{}
+	for _, s := range steps {
+		a := s.Action.(Reload)
+		before[s.ID] = r.intend(a)
+		byBinding[a.Binding] = append(byBinding[a.Binding], s)
+	}
+	if err := r.commit(); err != nil {
+		for _, s := range steps {
+			r.end(s, err, r.Clock())
+		}
+		return
+	}
+	knock := &knocker{clients: newClients(r.Providers, r.view)}
+	limit := make(chan struct{}, reloadWorkers)
+	var wg sync.WaitGroup
+	for _, chain := range byBinding {
+		wg.Go(func() {
+			limit <- struct{}{}
+			defer func() { <-limit }()
+			for _, s := range chain {
+				r.rung(s, before[s.ID], knock)
+			}
+		})
+	}
+	wg.Wait()
+	if err := r.commit(); err != nil {
+		r.mu.Lock()
+		r.fail(steps[len(steps)-1], fmt.Errorf("record the reloads: %w", err))
+		r.mu.Unlock()
+	}
+}
+
+// knocker gives several goroutines the clients of one wave.
+type knocker struct {
+	mu      sync.Mutex
+	clients *clients
+}
+
+func (k *knocker) request(r *run, b *spec.Binding, c Container) ProbeRequest {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	req := r.request(r.Providers, b, c, r.st, r.Couriers)
+	k.clients.add(&req, b, r.st)
+	// Only the serial counts while waiting: client checks are the next observation's.
+	req.ClientAuth, req.Foreign = spec.ClientAuthNone, nil
+	return req
+}
+
+// intend records that a rung is about to be tried and returns what was recorded before.
+func (r *run) intend(a Reload) Load {
+	key := a.Binding + "/" + a.Target.ID
+	was := r.st.Loads[key]
+	next := Load{Binding: a.Binding, Target: a.Target.ID, Unit: r.unitOf(a), Rung: a.Rung, At: r.Clock()}
+	for _, t := range was.Restarts {
+		if r.w.Now.Sub(t) < time.Hour {
+			next.Restarts = append(next.Restarts, t)
+		}
+	}
+	if a.How.Restart {
+		next.Restarts = append(next.Restarts, next.At)
+	}
+	r.st.Loads[key] = next
+	return was
+}
+
+// unitOf is the fingerprint of what the target has to load.
+func (r *run) unitOf(a Reload) Fingerprint {
+	b := r.bindings[a.Binding]
+	at, _, _ := r.locate(b)
+	m, _ := r.material(b, r.st)
+	for _, l := range at {
+		if slices.ContainsFunc(l.containers, func(c Container) bool { return c.ID == a.Target.ID }) {
+			return unitPrint(r.files(b, l, m))
+		}
+	}
+	return ""
+}
+
+// rung tries one rung and waits for the proof.
+func (r *run) rung(s Step, before Load, knock *knocker) {
+	a := s.Action.(Reload)
+	key := a.Binding + "/" + a.Target.ID
+	if !r.begin(s) {
+		r.mu.Lock()
+		r.st.Loads[key] = before
+		r.mu.Unlock()
+		return
+	}
+	start := r.Clock()
+	err := r.try(a, knock)
+	r.mu.Lock()
+	load := r.st.Loads[key]
+	load.Proved, load.Error = err == nil, text(err)
+	if err == nil && a.How.Restart {
+		load.Restarts = load.Restarts[:len(load.Restarts)-1]
+	}
+	r.st.Loads[key] = load
+	r.mu.Unlock()
+	r.end(s, err, start)
+}
+
+func (r *run) try(a Reload, knock *knocker) error {
+	b := r.bindings[a.Binding]
+	i := slices.IndexFunc(r.w.Engines[a.Target.Host].Containers, func(c Container) bool { return c.ID == a.Target.ID })
+	c := r.w.Engines[a.Target.Host].Containers[i]
+	env := ReloadEnv{Container: c}
+	var req ProbeRequest
+	if b.Probe != nil {
+		req = knock.request(r, b, c)
+		env.Port, env.Client, env.Roots, env.ServerName = b.Probe.Port, req.Good, req.Roots, req.ServerName
+	}
+	if err := r.Engines.Reload(r.ctx, a.Target, a.How, env); err != nil {
+		return err
+	}
+	if b.Probe == nil || b.Identity == nil || r.w.Served[TargetKey(b.Name, c)].Unreachable {
+		return nil
+	}
+	if a.How.Restart {
+		// A restart may bring another address.
+		req = r.readdress(knock, b, c, req)
+	}
+	want, _ := r.issued(b.Identity.Name, r.st)
+	return r.await(req, want.Serial, a.How)
+}
+
+// readdress looks a restarted container up again.
+func (r *run) readdress(knock *knocker, b *spec.Binding, c Container, req ProbeRequest) ProbeRequest {
+	for _, now := range r.Engines.List(r.ctx, c.Host).Containers {
+		if now.ID == c.ID {
+			return knock.request(r, b, now)
+		}
+	}
+	return req
+}
+
+// await polls the wire until it shows the serial, or the rung has had its time.
+func (r *run) await(req ProbeRequest, serial string, how spec.Reload) error {
+	patience := r.Settle
+	if patience == 0 {
+		patience = settle
+	}
+	if how.Restart {
+		patience *= 3
+	}
+	ctx, cancel := context.WithTimeout(r.ctx, patience)
+	defer cancel()
+	row := 0
+	for {
+		req.Now = r.Clock()
+		last := probe(ctx, r.Providers, req)
+		if last.Serial == serial {
+			row++
+		} else {
+			row = 0
+		}
+		if row == settleRow {
+			return nil
+		}
+		select {
+		case <-time.After(settlePoll):
+		case <-ctx.Done():
+			if last.Err != "" {
+				return fmt.Errorf("no handshake after %s: %s", patience, last.Err)
+			}
+			return fmt.Errorf("still serves %s after %s", last.Serial, patience)
+		}
+	}
+}

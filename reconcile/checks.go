@@ -1,0 +1,164 @@
+package reconcile
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"slices"
+	"time"
+
+	"github.com/certwright/certwright/spec"
+)
+
+// check is one rule by which an issued identity is stale. It returns the reason, or "".
+type check func(in checked) string
+
+type checked struct {
+	id     *spec.Identity
+	stored *Issued
+	signer *Generation // nil when the CA is yet to be made
+	wish   Wish
+	now    time.Time
+}
+
+// checks are asked in this order; the first reason wins.
+var checks = []check{
+	notIssued,
+	askedFor,
+	issuerChanged,
+	namesChanged,
+	usagesChanged,
+	subjectChanged,
+	keyChanged,
+	lifetimeChanged,
+	expired,
+	expiresSoon,
+}
+
+// Stale says why the identity has to be issued, or "".
+func stale(in checked) string {
+	for _, c := range checks {
+		if reason := c(in); reason != "" {
+			return reason
+		}
+		if in.stored == nil {
+			break
+		}
+	}
+	return ""
+}
+
+func notIssued(in checked) string {
+	if in.stored == nil {
+		return "not issued"
+	}
+	return ""
+}
+
+func askedFor(in checked) string {
+	if in.wish.Serial != "" && in.wish.Serial == in.stored.Serial {
+		return "rotation asked for"
+	}
+	return ""
+}
+
+// An issuer is its key, never its name (DESIGN.md 2.5).
+func issuerChanged(in checked) string {
+	if in.stored.CA != in.id.CA.Name || in.signer == nil || in.stored.IssuerKeyID != in.signer.KeyID {
+		return "issuer changed"
+	}
+	return ""
+}
+
+func namesChanged(in checked) string {
+	if !slices.Equal(in.stored.Wanted.Names, profileNames(in.id)) {
+		return "names changed"
+	}
+	return ""
+}
+
+func usagesChanged(in checked) string {
+	if !slices.Equal(in.stored.Wanted.Usages, in.id.Usages) {
+		return "usages changed"
+	}
+	return ""
+}
+
+func subjectChanged(in checked) string {
+	if in.stored.Wanted.Subject != in.id.Subject {
+		return "subject changed"
+	}
+	return ""
+}
+
+func keyChanged(in checked) string {
+	if in.stored.Wanted.Key != in.id.Key {
+		return "key kind changed"
+	}
+	return ""
+}
+
+func lifetimeChanged(in checked) string {
+	if in.stored.Wanted.Lifetime != in.id.Lifetime {
+		return "lifetime changed"
+	}
+	return ""
+}
+
+func expired(in checked) string {
+	if in.now.Before(in.stored.NotAfter) || !outlives(in) {
+		return ""
+	}
+	return "expired"
+}
+
+func expiresSoon(in checked) string {
+	if in.now.Before(RenewAt(in.id, in.stored)) || !outlives(in) {
+		return ""
+	}
+	return "expires soon"
+}
+
+// outlives reports whether a certificate issued now would end noticeably later than the stored one. Near the end
+// of the issuer it would not, and issuing again and again would gain nothing.
+func outlives(in checked) bool {
+	end := in.now.Add(in.id.Lifetime)
+	if in.signer != nil && in.signer.NotAfter.Before(end) {
+		end = in.signer.NotAfter
+	}
+	return end.Sub(in.stored.NotAfter) > in.id.Lifetime/20
+}
+
+// RenewAt is when the certificate is due: at the identity's fraction of the life it really got, or its time
+// before the end, less a jitter of up to 5 % of that life. The jitter is a hash of identity and serial, so that
+// it differs between certificates and never between two looks at one.
+func RenewAt(id *spec.Identity, i *Issued) time.Time {
+	life := i.NotAfter.Sub(i.IssuedAt)
+	due := i.IssuedAt
+	switch {
+	case id.Renew.Before > 0:
+		// A life cut short by the issuer must not be due at once.
+		due = due.Add(max(life-id.Renew.Before, life/3))
+	case id.Renew.Den > 0:
+		due = due.Add(life / time.Duration(id.Renew.Den) * time.Duration(id.Renew.Num))
+	default:
+		due = due.Add(life / 3 * 2)
+	}
+	h := sha256.Sum256([]byte(id.Name + "\x00" + i.Serial))
+	share := float64(binary.BigEndian.Uint32(h[:4])) / (1 << 32)
+	return due.Add(-time.Duration(share * float64(life) / 20)).Truncate(time.Second)
+}
+
+// profileOf is what the spec asks of an identity.
+func profileOf(id *spec.Identity) Profile {
+	return Profile{
+		Names: profileNames(id), Usages: slices.Clone(id.Usages), Subject: id.Subject, Key: id.Key, Lifetime: id.Lifetime,
+	}
+}
+
+func profileNames(id *spec.Identity) []string {
+	out := make([]string, len(id.Names))
+	for i, n := range id.Names {
+		out[i] = string(n.Kind) + ":" + n.Value
+	}
+	return out
+}

@@ -1,0 +1,55 @@
+package reconcile
+
+import (
+	"context"
+	"strings"
+)
+
+// A spec that needs more passes than this has something that keeps changing.
+const maxPasses = 20
+
+// Outcome is how a convergence ended.
+type Outcome struct {
+	World World
+	Plan  Plan   // the last one: empty when everything that can be done was
+	Done  []Step // what was carried out, over all passes
+	Err   error  // of the steps of the last pass that had any, when the plan is not empty
+}
+
+// Converge repeats passes until a plan is empty, or until a pass plans again just what failed in the one before.
+// The error is one of observing; what went wrong with single steps is in the Outcome.
+func (a Applier) Converge(ctx context.Context, scope Scope) (Outcome, error) {
+	var out Outcome
+	scope.Since = a.Clock()
+	before := ""
+	for range maxPasses {
+		w, err := Observe(ctx, a.Providers, a.Spec, Look{Couriers: a.Couriers, Probe: true, Only: scope.Only, Now: a.Clock()})
+		if err != nil {
+			return out, err
+		}
+		out.World, out.Plan = w, Diff(a.Spec, w, scope)
+		if out.Plan.Empty() {
+			out.Err = nil
+			return out, nil
+		}
+		now := out.Plan.text()
+		if out.Err != nil && now == before {
+			return out, nil
+		}
+		before = now
+		out.Err = a.Apply(ctx, w, out.Plan)
+		if ctx.Err() != nil {
+			return out, ctx.Err()
+		}
+		out.Done = append(out.Done, out.Plan.Steps...)
+	}
+	return out, nil
+}
+
+func (p Plan) text() string {
+	var s strings.Builder
+	for _, x := range p.Steps {
+		s.WriteString(x.Action.String() + ": " + x.Reason + "\n")
+	}
+	return s.String()
+}

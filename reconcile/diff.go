@@ -1,0 +1,132 @@
+package reconcile
+
+import (
+	"slices"
+	"time"
+
+	"github.com/certwright/certwright/spec"
+)
+
+// Scope bounds what a plan may be about.
+type Scope struct {
+	Only  []string  // bindings; empty for all. Identities and CAs they need come along; nothing is pruned
+	Prune Prune     // what may be removed because it left the spec
+	Since time.Time // when this run began: rungs of a ladder tried earlier are tried again
+}
+
+// Prune says how much may be removed in one plan.
+type Prune int
+
+// PruneSome refuses to clear more than half of the bindings at once.
+const (
+	PruneSome Prune = iota
+	PruneNone
+	PruneAll
+)
+
+// Diff says what has to be done so that the world is as the spec wants it. It is pure: equal arguments give equal
+// plans, and nothing but World.Now is the time.
+func Diff(s *spec.Spec, w World, scope Scope) Plan {
+	d := &differ{
+		view: newView(s, &w), scope: scope,
+		caSteps: map[string]int{}, idSteps: map[string]int{}, held: map[string]string{},
+		places: map[Location]int{}, wanted: map[Location]string{}, unresolved: map[string]bool{},
+	}
+	d.plan.Project = s.Project
+	bindings := d.selected()
+	needed := d.needed(bindings)
+	for i := range s.CAs {
+		if needed == nil || needed["ca/"+s.CAs[i].Name] {
+			d.ca(&s.CAs[i])
+		}
+	}
+	for i := range s.Identities {
+		if needed == nil || needed["identity/"+s.Identities[i].Name] {
+			d.identity(&s.Identities[i])
+		}
+	}
+	for _, b := range bindings {
+		d.binding(b)
+	}
+	if len(scope.Only) == 0 && scope.Prune != PruneNone {
+		d.prune()
+	}
+	return d.plan
+}
+
+// differ is one run of Diff.
+type differ struct {
+	*view
+	scope Scope
+	plan  Plan
+
+	caSteps    map[string]int      // the step that makes a CA
+	idSteps    map[string]int      // the step that issues an identity
+	held       map[string]string   // subjects that cannot be had, and why
+	places     map[Location]int    // the step that writes a place
+	wanted     map[Location]string // the binding that has a place
+	unresolved map[string]bool     // bindings whose places are not known now
+}
+
+func (d *differ) step(a Action, reason string, after ...int) int {
+	after = slices.DeleteFunc(after, func(n int) bool { return n == 0 })
+	slices.Sort(after)
+	s := Step{ID: len(d.plan.Steps) + 1, Action: a, Reason: reason, After: slices.Compact(after)}
+	d.plan.Steps = append(d.plan.Steps, s)
+	return s.ID
+}
+
+func (d *differ) refuse(state BindingState, subject, reason, hint string) {
+	r := Refusal{Subject: subject, Reason: reason, Hint: hint, State: state}
+	if state == Waiting {
+		d.plan.Waiting = append(d.plan.Waiting, r)
+		return
+	}
+	d.plan.Blocked = append(d.plan.Blocked, r)
+	d.held[subject] = reason
+}
+
+// due notes a time at which time alone makes another plan.
+func (d *differ) due(t time.Time) {
+	if t.After(d.w.Now) && (d.plan.Next.IsZero() || t.Before(d.plan.Next)) {
+		d.plan.Next = t
+	}
+}
+
+func (d *differ) selected() []*spec.Binding {
+	var out []*spec.Binding
+	for i := range d.s.Bindings {
+		if b := &d.s.Bindings[i]; len(d.scope.Only) == 0 || slices.Contains(d.scope.Only, b.Name) {
+			out = append(out, b)
+		}
+	}
+	return out
+}
+
+// needed are the subjects the selected bindings stand on; nil means everything.
+func (d *differ) needed(bindings []*spec.Binding) map[string]bool {
+	if len(d.scope.Only) == 0 {
+		return nil
+	}
+	out := map[string]bool{}
+	var ca func(name string)
+	ca = func(name string) {
+		out["ca/"+name] = true
+		if c := d.cas[name]; c != nil && c.Local != nil && c.Local.Parent != nil {
+			ca(c.Local.Parent.Name)
+		}
+	}
+	for _, b := range bindings {
+		for _, t := range b.Trust {
+			ca(t.Name)
+		}
+		if b.Identity == nil {
+			continue
+		}
+		out["identity/"+b.Identity.Name] = true
+		if id := d.ids[b.Identity.Name]; id != nil {
+			ca(id.CA.Name)
+		}
+	}
+	return out
+}

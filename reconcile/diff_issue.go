@@ -1,0 +1,125 @@
+package reconcile
+
+import (
+	"fmt"
+
+	"github.com/certwright/certwright/spec"
+)
+
+// ca plans the first generation of a CA. A CA that is there is never made again.
+func (d *differ) ca(c *spec.CA) {
+	subject := "ca/" + c.Name
+	stored, ok := d.w.State.CAs[c.Name]
+	if c.Local.Certificate != "" {
+		d.broughtCA(c, stored, ok)
+		return
+	}
+	parent, after := d.parent(c)
+	if c.Local.Parent != nil {
+		if why, ok := d.held["ca/"+c.Local.Parent.Name]; ok {
+			d.refuse(Blocked, subject, fmt.Sprintf("its parent %s: %s", c.Local.Parent.Name, why), "")
+			return
+		}
+	}
+	if !ok {
+		if parent != nil && !d.w.Now.Before(parent.NotAfter) {
+			d.refuse(Blocked, subject, "its parent "+c.Local.Parent.Name+" has expired", "")
+			return
+		}
+		d.caSteps[c.Name] = d.step(CreateCA{CA: c.Name}, "not there", after)
+		return
+	}
+	active := stored.Active()
+	if !d.w.Now.Before(active.NotAfter) {
+		d.refuse(Blocked, subject, "expired "+stamp(active.NotAfter),
+			"give it another name, so that a new one is made and trusted beside it")
+		return
+	}
+	if asked := profileOfCA(c, parent); asked != active.Wanted {
+		d.refuse(Blocked, subject, "the spec asks for another "+asked.difference(active.Wanted)+" than it was made with",
+			"undo the edit, or give the new CA another name; a CA in use is never replaced by an edit")
+		// It still signs: what was made stays good.
+		delete(d.held, subject)
+	}
+}
+
+// broughtCA takes a CA that was made elsewhere into the store, where its key is never kept.
+func (d *differ) broughtCA(c *spec.CA, stored CA, ok bool) {
+	subject := "ca/" + c.Name
+	b := d.w.Brought[c.Name]
+	switch {
+	case b.Err != "":
+		d.refuse(Blocked, subject, b.Err, "")
+	case !d.w.Now.Before(b.Generation.NotAfter):
+		d.refuse(Blocked, subject, "expired "+stamp(b.Generation.NotAfter), "renew "+c.Local.Certificate)
+	case !ok:
+		d.caSteps[c.Name] = d.step(CreateCA{CA: c.Name}, "brought along, not taken in yet")
+	case stored.Active().KeyID != b.Generation.KeyID:
+		d.refuse(Blocked, subject, "the files hold another key than the one taken in",
+			"bring the old files back, or give the other CA another name")
+	}
+}
+
+// parent is the generation that signs for a CA, and the step that makes it.
+func (d *differ) parent(c *spec.CA) (*Generation, int) {
+	if c.Local.Parent == nil {
+		return nil, 0
+	}
+	return d.w.State.CAs[c.Local.Parent.Name].Active(), d.caSteps[c.Local.Parent.Name]
+}
+
+// identity plans the issue of an identity that is stale.
+func (d *differ) identity(id *spec.Identity) {
+	subject := "identity/" + id.Name
+	if id.From != nil {
+		if f := d.w.From[id.Name]; f.Err != "" {
+			d.refuse(Blocked, subject, f.Err, "")
+		}
+		return
+	}
+	var stored *Issued
+	if i, ok := d.w.State.Identities[id.Name]; ok {
+		stored = &i
+	}
+	signer := d.w.State.CAs[id.CA.Name].Active()
+	in := checked{id: id, stored: stored, signer: signer, wish: d.w.State.Wishes[subject], now: d.w.Now}
+	reason := stale(in)
+	if reason == "" {
+		d.due(RenewAt(id, stored))
+		return
+	}
+	if why, ok := d.held["ca/"+id.CA.Name]; ok {
+		d.refuse(Blocked, subject, "CA "+id.CA.Name+": "+why, "")
+		return
+	}
+	if signer != nil && !d.w.Now.Before(signer.NotAfter) {
+		d.refuse(Blocked, subject, "CA "+id.CA.Name+" has expired", "")
+		return
+	}
+	reuse := id.ReuseKey && stored != nil && stored.Wanted.Key == id.Key
+	d.idSteps[id.Name] = d.step(Issue{Identity: id.Name, Reuse: reuse}, reason, d.caSteps[id.CA.Name])
+}
+
+// profileOfCA is what the spec asks of a CA.
+func profileOfCA(c *spec.CA, parent *Generation) CAProfile {
+	p := CAProfile{Subject: c.Local.Subject, Key: c.Local.Key, Lifetime: c.Local.Lifetime, Constraints: fmt.Sprint(c.Local.Constraints)}
+	if parent != nil {
+		p.Parent = parent.KeyID
+	}
+	return p
+}
+
+// difference names the first part in which p is not q.
+func (p CAProfile) difference(q CAProfile) string {
+	switch {
+	case p.Subject != q.Subject:
+		return "subject"
+	case p.Key != q.Key:
+		return "key"
+	case p.Lifetime != q.Lifetime:
+		return "lifetime"
+	case p.Constraints != q.Constraints:
+		return "set of name constraints"
+	}
+	return "parent"
+}

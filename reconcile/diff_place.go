@@ -1,0 +1,216 @@
+package reconcile
+
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/certwright/certwright/spec"
+)
+
+// Another writer that undoes the same thing more often than this in this time is left in peace.
+const (
+	contestedReverts = 3
+	contestedWindow  = 10 * time.Minute
+)
+
+// binding plans the places of a binding and what its consumers have to load.
+func (d *differ) binding(b *spec.Binding) {
+	subject := "binding/" + b.Name
+	pending := d.pending(b)
+	m, missing := d.material(b, d.w.State)
+	if missing != "" && len(pending) == 0 {
+		if b.Identity != nil {
+			if why, ok := d.held["identity/"+b.Identity.Name]; ok {
+				missing = "identity " + b.Identity.Name + ": " + why
+			}
+		}
+		d.unresolved[b.Name] = true
+		d.refuse(Blocked, subject, missing, "")
+		return
+	}
+	at, refused, wait := d.locate(b)
+	if refused != nil {
+		d.unresolved[b.Name] = true
+		state := Blocked
+		if wait {
+			state = Waiting
+		}
+		d.refuse(state, subject, refused.Reason, refused.Hint)
+		return
+	}
+	prev := 0
+	for _, l := range at {
+		prev = d.place(b, l, m, pending, prev)
+	}
+	d.absent(b, at)
+}
+
+// absent says what a binding waits for that has its files in place already.
+func (d *differ) absent(b *spec.Binding, at []located) {
+	if b.Consumer == nil {
+		return
+	}
+	var all []Container
+	for _, l := range at {
+		all = append(all, l.containers...)
+	}
+	if e := d.w.Engines[b.Host.Name]; e.Err != "" {
+		d.refuse(Waiting, "binding/"+b.Name, "waits for the engine: "+e.Err, "")
+		return
+	}
+	if len(all) == 0 {
+		d.refuse(Waiting, "binding/"+b.Name, "waits for "+b.Consumer.String(), "start the container")
+		return
+	}
+	for _, c := range all {
+		if !c.Running() {
+			d.refuse(Waiting, "binding/"+b.Name, c.Name+" is not running ("+c.State+")", "start the container")
+			return
+		}
+	}
+}
+
+// pending are the steps of this plan that make what the binding's files are made of.
+func (d *differ) pending(b *spec.Binding) []int {
+	var steps []int
+	if b.Identity != nil {
+		steps = append(steps, d.idSteps[b.Identity.Name])
+	}
+	for _, t := range b.Trust {
+		steps = append(steps, d.caSteps[t.Name])
+	}
+	return slices.DeleteFunc(steps, func(n int) bool { return n == 0 })
+}
+
+// place plans one place and returns the last step of the binding's wave of reloads.
+func (d *differ) place(b *spec.Binding, l located, m material, pending []int, prev int) int {
+	subject := "binding/" + b.Name
+	norm := l.at.physical()
+	if other, ok := d.wanted[norm]; ok && other != b.Name {
+		d.refuse(Blocked, subject, l.at.String()+" is also the place of binding "+other, "give each binding a place of its own")
+		return prev
+	}
+	d.wanted[norm] = b.Name
+	state := d.w.Places[l.at]
+	files := d.files(b, l, m)
+	unit := unitPrint(files)
+	row := d.w.State.Places[l.at]
+	adopt := d.w.State.Wishes[subject].Adopt
+	reason, drifted, refused := d.misplaced(b, state, row, files, len(pending) > 0, adopt)
+	if refused != nil {
+		d.refuse(Blocked, subject, refused.Reason, refused.Hint)
+		return prev
+	}
+	step := 0
+	if reason != "" {
+		revert := drifted && row.Wrote == unit
+		if revert && d.contested(subject, row) {
+			return prev
+		}
+		if l.create {
+			step = d.step(CreateVolume{Host: l.at.Host, Name: l.at.Volume, Labels: l.labels}, "not there")
+		}
+		step = d.step(Place{Binding: b.Name, At: l.at, Adopt: adopt, InPlace: l.files, Revert: revert}, reason, slices.Concat(pending, []int{step})...)
+	}
+	for _, c := range l.containers {
+		if c.Running() {
+			prev = d.load(loading{b: b, l: l, c: c, unit: unit, wrote: row.At, m: m, placed: step}, prev)
+		}
+	}
+	return prev
+}
+
+// physical is the location whoever may name it: a directory of the engine's machine and one of this machine
+// are the same when the engine is the local one.
+func (l Location) physical() Location {
+	if l.Dir != "" {
+		l.Dir = filepath.Join(l.Dir, filepath.FromSlash(l.Sub))
+		l.Sub = ""
+		if l.Host == spec.LocalHost {
+			l.Machine = false
+		}
+	}
+	return l
+}
+
+func (d *differ) contested(subject string, row PlaceRow) bool {
+	recent := 0
+	for _, t := range row.Reverts {
+		if d.w.Now.Sub(t) < contestedWindow {
+			recent++
+		}
+	}
+	if recent <= contestedReverts {
+		return false
+	}
+	d.refuse(Contested, subject, "someone else keeps changing what is placed", "find the other writer and end it; certwright looks again in ten minutes")
+	d.due(row.Reverts[0].Add(contestedWindow))
+	return true
+}
+
+// misplaced says why a place has to be written, whether it is someone else's doing, or why it must not be.
+func (d *differ) misplaced(b *spec.Binding, p PlaceState, row PlaceRow, files []wantedFile, pending, adopt bool) (reason string, drifted bool, refused *Refusal) {
+	if p.Err != "" {
+		return "", false, &Refusal{Reason: p.Err}
+	}
+	if refused := d.foreign(b, p, files); refused != nil && !adopt {
+		return "", false, refused
+	}
+	if pending {
+		if len(row.Files) > 0 {
+			return "follows its certificate", false, nil
+		}
+		return "not placed", false, nil
+	}
+	if len(row.Files) == 0 || p.Mark == nil {
+		return "not placed", row.Wrote != "", nil
+	}
+	if p.Layout != b.Layout {
+		return "layout changed", false, nil
+	}
+	for _, f := range files {
+		if r := misplacedFile(f, p.Files[f.spec.Name]); r != "" {
+			return r, true, nil
+		}
+	}
+	for _, old := range row.Files {
+		if !slices.ContainsFunc(files, func(f wantedFile) bool { return f.spec.Name == old }) {
+			return old + " left the spec", false, nil
+		}
+	}
+	return "", false, nil
+}
+
+func misplacedFile(want wantedFile, is FileState) string {
+	switch {
+	case is.Kind == KindAbsent:
+		return want.spec.Name + " is missing"
+	case is.Holds != want.print:
+		return "placed file differs: " + want.spec.Name
+	case is.Mode.Perm() != want.mode.Perm():
+		return "mode differs: " + want.spec.Name
+	case want.owner != anyOwner && (want.owner.UID != is.UID || want.owner.GID != is.GID):
+		return "owner differs: " + want.spec.Name
+	}
+	return ""
+}
+
+// foreign says what stands in the way that certwright did not make.
+func (d *differ) foreign(b *spec.Binding, p PlaceState, files []wantedFile) *Refusal {
+	hint := "move it away, or run `certwright adopt " + b.Name + "` to take it over (a backup is kept)"
+	if m := p.Mark; m != nil && (m.Project != d.s.Project || m.Installation != d.w.State.Installation && !d.w.Fresh) {
+		return &Refusal{Reason: "it holds files of another certwright (project " + m.Project + ")", Hint: hint}
+	}
+	var names []string
+	for _, f := range files {
+		if is := p.Files[f.spec.Name]; is.Kind != KindAbsent && !is.Ours {
+			names = append(names, f.spec.Name+" ("+is.Kind+")")
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	return &Refusal{Reason: strings.Join(names, ", ") + " was not made by certwright", Hint: hint}
+}

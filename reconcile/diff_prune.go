@@ -1,0 +1,80 @@
+package reconcile
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// prune plans the removal of what left the spec: places first, then the identities.
+func (d *differ) prune() {
+	gone, all := d.gone()
+	cleared := map[string]bool{}
+	for _, l := range gone {
+		if b := d.w.State.Places[l].Binding; d.bindings[b] == nil {
+			cleared[b] = true
+		}
+	}
+	if 2*len(cleared) > all && d.scope.Prune != PruneAll && len(cleared) > 0 {
+		d.refuse(Blocked, "prune", fmt.Sprintf("%d of %d bindings left the spec; clearing more than half wants to be said", len(cleared), all),
+			"run `certwright apply --prune=all`, or bring them back")
+		return
+	}
+	var removals []int
+	for _, l := range gone {
+		row := d.w.State.Places[l]
+		if who := d.user(l); who != "" {
+			d.refuse(Waiting, "binding/"+row.Binding, "left the spec, but "+who, "")
+			continue
+		}
+		removals = append(removals, d.step(Remove{Binding: row.Binding, At: l}, "left the spec"))
+	}
+	d.forget(removals)
+}
+
+// gone are the places of the inventory that no binding wants, and how many bindings the inventory knows.
+func (d *differ) gone() (gone []Location, bindings int) {
+	names := map[string]bool{}
+	for l, row := range d.w.State.Places {
+		names[row.Binding] = true
+		if _, ok := d.wanted[l.physical()]; !ok && !d.unresolved[row.Binding] {
+			gone = append(gone, l)
+		}
+	}
+	slices.SortFunc(gone, func(a, b Location) int { return strings.Compare(a.String(), b.String()) })
+	return gone, len(names)
+}
+
+// user names a running container that still mounts the place, or says that it cannot be known.
+func (d *differ) user(l Location) string {
+	e, seen := d.w.Engines[l.Host]
+	if e.Err != "" || !seen {
+		if l.Volume != "" || l.Machine {
+			return "the engine does not answer"
+		}
+		return ""
+	}
+	for _, c := range e.Containers {
+		if c.Running() && mounts(c, l) {
+			return c.Name + " still mounts it"
+		}
+	}
+	return ""
+}
+
+func (d *differ) forget(after []int) {
+	var names []string
+	for name := range d.w.State.Identities {
+		if d.ids[name] == nil {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		d.step(Forget{Identity: name}, "left the spec", after...)
+	}
+}
+
+// stamp writes a time as certwright shows times: RFC 3339 in UTC.
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }

@@ -1,0 +1,187 @@
+package reconcile
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/certwright/certwright/spec"
+)
+
+// loading is the question what one container has to do to have loaded what is placed.
+type loading struct {
+	b      *spec.Binding
+	l      located
+	c      Container
+	unit   Fingerprint
+	wrote  time.Time // when the place was last written
+	m      material
+	placed int // the step of this plan that writes the place, or 0
+}
+
+// load plans the next rung of the ladder for one container, if it needs one. prev is the binding's reload before
+// it: replicas take their turn, and one that fails stops the wave.
+func (d *differ) load(in loading, prev int) int {
+	reason, fault := d.unloaded(in)
+	if fault != nil {
+		d.refuse(fault.State, "binding/"+in.b.Name, fault.Reason, fault.Hint)
+		return prev
+	}
+	if reason == "" {
+		return prev
+	}
+	rungs := ladder(in.b, in.c)
+	load := d.w.State.Loads[TargetKey(in.b.Name, in.c)]
+	rung := 0
+	if in.placed == 0 && load.of(in) && !load.Proved && !load.At.Before(d.scope.Since) {
+		rung = load.Rung + 1
+	}
+	if rung >= len(rungs) {
+		d.refuse(Stale, "binding/"+in.b.Name, d.cause(in, load), d.remedy(in, rungs))
+		return prev
+	}
+	how := rungs[rung]
+	if how.None && !d.visible(in) {
+		return prev
+	}
+	if how.Restart && d.restartsSpent(in.b) {
+		return prev
+	}
+	target := Target{Host: in.c.Host, Kind: "container", Name: in.c.Name, ID: in.c.ID}
+	return d.step(Reload{Binding: in.b.Name, Target: target, Rung: rung, How: how}, reason, in.placed, prev)
+}
+
+// of reports whether the record is about this container and what is placed now.
+func (l Load) of(in loading) bool { return l.Target == in.c.ID && l.Unit == in.unit }
+
+// visible reports whether the wire can show what the container has loaded.
+func (d *differ) visible(in loading) bool {
+	served, probed := d.w.Served[TargetKey(in.b.Name, in.c)]
+	return probed && in.m.issued != nil && !served.Unreachable
+}
+
+// unloaded says why the container has to load what is placed, "" if it has, or what is wrong that loading
+// cannot mend. It is derived from what is seen, so that a lost signal is sent again.
+func (d *differ) unloaded(in loading) (string, *Refusal) {
+	load := d.w.State.Loads[TargetKey(in.b.Name, in.c)]
+	if !d.visible(in) {
+		return d.unloadedUnseen(in, load), nil
+	}
+	served := d.w.Served[TargetKey(in.b.Name, in.c)]
+	switch {
+	case served.Err != "" && in.c.Health == "starting":
+		return "", &Refusal{State: Waiting, Reason: in.c.Name + " is starting"}
+	case served.Err != "" && in.placed != 0:
+		// Nobody listens: a signal could end a process that is still starting. The next pass looks again.
+		return "", nil
+	case served.Err != "":
+		return "", &Refusal{State: Failed, Reason: in.c.Name + " does not answer: " + served.Err, Hint: "look at its logs"}
+	case in.placed != 0:
+		return "follows its files", nil
+	case served.Serial != in.m.issued.Serial:
+		return "not reloaded", nil
+	case load.Target == in.c.ID && load.Unit != in.unit:
+		return "not reloaded since its trust changed", nil
+	case load.of(in) && !load.Proved && load.At.Before(d.scope.Since):
+		return "the last reload was cut short", nil
+	}
+	return "", fault(in.b, in.c, served)
+}
+
+// unloadedUnseen is unloaded where nothing shows: what was recorded must do.
+func (d *differ) unloadedUnseen(in loading, load Load) string {
+	switch {
+	case in.placed != 0:
+		return "follows its files"
+	case load.of(in) && load.Proved:
+		return ""
+	case load.Target != in.c.ID && in.c.Created.After(in.wrote):
+		return "" // it was made after its files were: it has them since it started
+	}
+	return "not reloaded since its files changed"
+}
+
+// fault says what is wrong with a server that serves the wanted certificate, or nil.
+func fault(b *spec.Binding, c Container, s Served) *Refusal {
+	no := func(reason, hint string) *Refusal {
+		return &Refusal{State: Failed, Reason: c.Name + " " + reason, Hint: hint}
+	}
+	switch {
+	case s.Untrusted != "":
+		return no("serves the wanted certificate, but a client would refuse it: "+s.Untrusted, "")
+	case b.Probe.ClientAuth == spec.ClientAuthRequired && s.Without == LetIn:
+		return no("lets clients in without a certificate", "make the server require one, or drop clientAuth from the probe")
+	case b.Probe.ClientAuth != spec.ClientAuthNone && s.Foreign == LetIn:
+		return no("lets in clients with a certificate of a foreign CA", "make the server verify client certificates against the binding's ca file")
+	case s.Accepted == Refused:
+		return no("refuses the client certificate it should accept", "make the server verify client certificates against the binding's ca file")
+	}
+	return nil
+}
+
+// cause names the layer at which a ladder that is used up did not help.
+func (d *differ) cause(in loading, load Load) string {
+	if !d.visible(in) {
+		return fmt.Sprintf("%s could not be reloaded: %s", in.c.Name, load.Error)
+	}
+	served := d.w.Served[TargetKey(in.b.Name, in.c)].Serial
+	what := fmt.Sprintf("%s serves %s, not %s", in.c.Name, served, in.m.issued.Serial)
+	switch {
+	case in.l.files:
+		return "stale file mount: " + what
+	case !mounts(in.c, in.l.at):
+		return fmt.Sprintf("%s does not mount %s: %s", in.c.Name, in.l.at, what)
+	case load.Error != "":
+		return "not reloaded: " + what + " (" + load.Error + ")"
+	}
+	return "not reloaded: " + what
+}
+
+func (d *differ) remedy(in loading, rungs []spec.Reload) string {
+	switch {
+	case in.l.files:
+		return "mount the directory instead of single files; a restart of the container shows it the new ones"
+	case !mounts(in.c, in.l.at):
+		return "mount it: `certwright compose` prints how"
+	case len(rungs) > 0 && !rungs[len(rungs)-1].Restart:
+		return "let the ladder end in a restart: `reload: [" + rungs[0].Word() + ", restart]`"
+	}
+	return "look at the server's logs: it may have refused the new files"
+}
+
+// mounts reports whether the container sees the place.
+func mounts(c Container, at Location) bool {
+	for _, m := range c.Mounts {
+		if at.Volume != "" && m.Name == at.Volume {
+			return true
+		}
+		if p := at.physical().Dir; p != "" && m.Type == "bind" && (within(p, m.Source) || within(m.Source, p)) {
+			return true
+		}
+	}
+	return false
+}
+
+// restartsSpent reports whether the binding has used up its restarts of this hour, and plans the next look.
+func (d *differ) restartsSpent(b *spec.Binding) bool {
+	n, first := 0, time.Time{}
+	for _, l := range d.w.State.Loads {
+		if l.Binding != b.Name {
+			continue
+		}
+		for _, t := range l.Restarts {
+			if d.w.Now.Sub(t) < time.Hour {
+				n++
+				if first.IsZero() || t.Before(first) {
+					first = t
+				}
+			}
+		}
+	}
+	if n < b.Limits.RestartsPerHour {
+		return false
+	}
+	d.refuse(Stale, "binding/"+b.Name, fmt.Sprintf("%d restarts within an hour did not bring the wanted certificate", n),
+		"look at the server's logs; certwright restarts it again after "+stamp(first.Add(time.Hour)))
+	d.due(first.Add(time.Hour))
+	return true
+}

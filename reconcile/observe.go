@@ -1,0 +1,270 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/certwright/certwright/spec"
+)
+
+// Look says how far an observation may go.
+type Look struct {
+	Couriers bool     // short-lived couriers may be started to see what cannot be seen from here
+	Probe    bool     // the wire is looked at
+	Only     []string // bindings to probe; empty for all
+	Now      time.Time
+}
+
+// ErrLostStore: places carry this project's mark, but there is no store: it was lost, this is no first run.
+var ErrLostStore = errors.New("the store is lost")
+
+// Observe looks at everything a spec is about. An error means that nothing may be decided: the store does not
+// open, or it is lost. What could not be seen of a single thing is said in the World.
+func Observe(ctx context.Context, p Providers, s *spec.Spec, look Look) (World, error) {
+	w := World{
+		Now: look.Now, Engines: map[string]EngineState{}, Places: map[Location]PlaceState{}, Served: map[string]Served{},
+		From: map[string]FromState{}, Brought: map[string]BroughtState{}, Roots: map[string][][]byte{}, Owners: map[string]Owner{},
+	}
+	if err := w.load(ctx, p, s); err != nil {
+		return w, err
+	}
+	w.list(ctx, p, s)
+	w.readCAs(p, s)
+	o := &observer{view: newView(s, &w), p: p, look: look}
+	if err := o.roots(); err != nil {
+		return w, err
+	}
+	o.owners(ctx)
+	if err := o.places(ctx); err != nil {
+		return w, err
+	}
+	if look.Probe {
+		o.probes(ctx)
+	}
+	return w, nil
+}
+
+func (w *World) load(ctx context.Context, p Providers, s *spec.Spec) error {
+	st, err := p.Store.Load(ctx)
+	if errors.Is(err, ErrNoStore) {
+		w.Fresh, st, err = true, State{Project: s.Project}, nil
+	}
+	if err != nil {
+		return err
+	}
+	if st.Project != s.Project {
+		return fmt.Errorf("the store belongs to project %s, not %s: name another directory under `store`, or set `project: %s`", st.Project, s.Project, st.Project)
+	}
+	w.State = st
+	return nil
+}
+
+// list asks every engine a binding needs for its containers and volumes.
+func (w *World) list(ctx context.Context, p Providers, s *spec.Spec) {
+	for i := range s.Bindings {
+		b := &s.Bindings[i]
+		if _, done := w.Engines[b.Host.Name]; !done && (b.Consumer != nil || b.Place.Directory == "") {
+			w.Engines[b.Host.Name] = p.Engines.List(ctx, b.Host.Name)
+		}
+	}
+}
+
+// readCAs reads what others made: the files of brought-along CAs and of identities issued elsewhere.
+func (w *World) readCAs(p Providers, s *spec.Spec) {
+	for _, c := range s.CAs {
+		if c.Local == nil || c.Local.Certificate == "" {
+			continue
+		}
+		g, err := p.Authority.Bring(c)
+		w.Brought[c.Name] = BroughtState{Generation: g, Err: text(err)}
+	}
+	for _, id := range s.Identities {
+		if id.From == nil {
+			continue
+		}
+		i, err := p.Authority.Read(id)
+		w.From[id.Name] = FromState{Issued: i, Err: text(err)}
+	}
+}
+
+func text(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+// observer is one observation under way.
+type observer struct {
+	*view
+	p    Providers
+	look Look
+}
+
+func (o *observer) roots() error {
+	for _, b := range o.s.Bindings {
+		for _, t := range b.Trust {
+			if _, done := o.w.Roots[t.Name]; done || (t.Name != spec.PublicRoots && t.Name != spec.SystemRoots) {
+				continue
+			}
+			ders, err := o.p.Roots(t.Name)
+			if err != nil {
+				return fmt.Errorf("%s: trust %s: %w", t.Pos, t.Name, err)
+			}
+			o.w.Roots[t.Name] = ders
+		}
+	}
+	return nil
+}
+
+// owners finds the users that must be able to read the files. What a container's image says of its users cannot
+// change under its id, so it is asked once and then remembered in the State.
+func (o *observer) owners(ctx context.Context) {
+	for i := range o.s.Bindings {
+		b := &o.s.Bindings[i]
+		at, refused, _ := o.locate(b)
+		if refused != nil {
+			continue
+		}
+		for _, l := range at {
+			if len(l.containers) == 0 {
+				continue
+			}
+			c := l.containers[0]
+			for _, f := range b.Files {
+				want := f.Owner
+				if want == nil {
+					want = b.Owner
+				}
+				if want == nil || want.Name != "" {
+					o.ownerOf(ctx, b.Host.Name, c.ID, ownerName(b, want, c))
+				}
+			}
+		}
+	}
+}
+
+func (o *observer) ownerOf(ctx context.Context, host, container, user string) {
+	key := OwnerKey(container, user)
+	if _, known := o.w.Owners[key]; known {
+		return
+	}
+	if known, ok := o.w.State.Owners[key]; ok {
+		o.w.Owners[key] = known
+		return
+	}
+	if found, err := o.p.Engines.Owner(ctx, host, container, user); err == nil {
+		o.w.Owners[key] = found
+	}
+}
+
+// places reads every place of the bindings and of the inventory, all in one call.
+func (o *observer) places(ctx context.Context) error {
+	var queries []PlaceQuery
+	var owners []*spec.Binding
+	seen := map[Location]bool{}
+	ask := func(at Location, b *spec.Binding, names []string) {
+		if !seen[at] {
+			seen[at] = true
+			queries, owners = append(queries, PlaceQuery{At: at, Files: names}), append(owners, b)
+		}
+	}
+	for i := range o.s.Bindings {
+		b := &o.s.Bindings[i]
+		at, _, _ := o.locate(b)
+		for _, l := range at {
+			if l.create {
+				o.w.Places[l.at] = PlaceState{}
+				continue
+			}
+			names := make([]string, len(b.Files))
+			for i, f := range b.Files {
+				names[i] = f.Name
+			}
+			ask(l.at, b, names)
+		}
+	}
+	contents := o.p.Places.Read(ctx, queries, o.look.Couriers)
+	states := make([]PlaceState, len(contents))
+	err := inParallel(len(contents), func(i int) error {
+		var err error
+		states[i], err = o.decode(owners[i], contents[i])
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for i, q := range queries {
+		o.w.Places[q.At] = states[i]
+		if m := states[i].Mark; o.w.Fresh && m != nil && m.Project == o.s.Project {
+			return fmt.Errorf("%w: %s holds files of project %s, but there is no store", ErrLostStore, q.At, m.Project)
+		}
+	}
+	return nil
+}
+
+// decode turns the bytes found in a place into what they hold.
+func (o *observer) decode(b *spec.Binding, c PlaceContent) (PlaceState, error) {
+	p := PlaceState{Exists: c.Exists, Mark: c.Mark, Layout: c.Layout, Files: make(map[string]FileState, len(c.Files))}
+	if c.Err != nil {
+		p.Err, p.Beyond = c.Err.Error(), errors.Is(c.Err, ErrNotHere)
+		return p, nil
+	}
+	for _, f := range b.Files {
+		raw := c.Files[f.Name]
+		state := FileState{Kind: raw.Kind, Ours: raw.Ours, Mode: raw.Mode, UID: raw.UID, GID: raw.GID}
+		if raw.Data != nil {
+			password, err := secret(o.p, f.Password)
+			if err != nil {
+				return p, fmt.Errorf("%s: %w", f.Pos, err)
+			}
+			// What cannot be read as what it should be holds nothing, and so differs from what is wanted.
+			if h, err := o.p.Formats.Decode(f.Content, raw.Data, password); err == nil {
+				state.Holds = fingerprint(f.Content, h)
+			}
+		}
+		p.Files[f.Name] = state
+	}
+	return p, nil
+}
+
+func secret(p Providers, src *spec.Source) (string, error) {
+	if src == nil {
+		return "", nil
+	}
+	b, err := p.Secret(*src)
+	return string(b), err
+}
+
+// inParallel calls do for 0 … n-1 on every processor and returns the first error by index.
+func inParallel(n int, do func(i int) error) error {
+	return inWorkers(runtime.GOMAXPROCS(0), n, do)
+}
+
+func inWorkers(workers, n int, do func(i int) error) error {
+	errs := make([]error, n)
+	next := make(chan int)
+	var wg sync.WaitGroup
+	for range min(workers, n) {
+		wg.Go(func() {
+			for i := range next {
+				errs[i] = do(i)
+			}
+		})
+	}
+	for i := range n {
+		next <- i
+	}
+	close(next)
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,168 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"net"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/certwright/certwright/spec"
+)
+
+// As many handshakes are under way at once.
+const probeWorkers = 32
+
+// probes looks at the wire: every running consumer of every binding that says how.
+func (o *observer) probes(ctx context.Context) {
+	type job struct {
+		key string
+		req ProbeRequest
+	}
+	var jobs []job
+	clients := newClients(o.p, o.view)
+	for i := range o.s.Bindings {
+		b := &o.s.Bindings[i]
+		if b.Probe == nil || (len(o.look.Only) > 0 && !slices.Contains(o.look.Only, b.Name)) {
+			continue
+		}
+		for _, c := range o.consumers(b) {
+			if c.Running() {
+				req := o.request(o.p, b, c, o.w.State, o.look.Couriers)
+				clients.add(&req, b, o.w.State)
+				jobs = append(jobs, job{TargetKey(b.Name, c), req})
+			}
+		}
+	}
+	var mu sync.Mutex
+	_ = inWorkers(probeWorkers, len(jobs), func(i int) error {
+		served := probe(ctx, o.p, jobs[i].req)
+		mu.Lock()
+		defer mu.Unlock()
+		o.w.Served[jobs[i].key] = served
+		return nil
+	})
+}
+
+// probe makes the handshakes of one request, and tells a server that is out of reach from one that is down.
+func probe(ctx context.Context, p Providers, req ProbeRequest) Served {
+	beyond := false
+	dial := req.Dial
+	req.Dial = func(ctx context.Context) (net.Conn, error) {
+		conn, err := dial(ctx)
+		if errors.Is(err, ErrNotHere) {
+			beyond = true
+		}
+		return conn, err
+	}
+	served := p.Prober.Probe(ctx, req)
+	served.At, served.Address = req.Now, req.Address
+	served.Unreachable = served.Unreachable || beyond
+	return served
+}
+
+// request is what to ask of one consumer of a binding, without the clients to ask as.
+func (v *view) request(p Providers, b *spec.Binding, c Container, st State, couriers bool) ProbeRequest {
+	m, _ := v.material(b, st)
+	roots := m.trust
+	if m.issued != nil {
+		roots = distinct(append([][]byte{m.issued.Root}, m.trust...))
+	}
+	return ProbeRequest{
+		Dial: func(ctx context.Context) (net.Conn, error) {
+			return p.Engines.Dial(ctx, c, b.Probe.Port, couriers)
+		},
+		Address:  c.Name + ":" + strconv.Itoa(b.Probe.Port),
+		Protocol: b.Probe.Protocol, ServerName: b.Probe.ServerName, Roots: roots,
+		User: b.Probe.User, Database: b.Probe.Database, Timeout: b.Probe.Timeout, Now: v.w.Now,
+	}
+}
+
+// clients are the certificates a pass knocks with; each is made once and never stored.
+type clients struct {
+	*view
+	p       Providers
+	byCA    map[string]*Issued
+	foreign *Issued
+}
+
+func newClients(p Providers, v *view) *clients {
+	return &clients{view: v, p: p, byCA: map[string]*Issued{}}
+}
+
+// add gives a request the client that must be let in and the one that must not.
+func (c *clients) add(req *ProbeRequest, b *spec.Binding, st State) {
+	req.ClientAuth = b.Probe.ClientAuth
+	if req.ClientAuth == spec.ClientAuthNone {
+		return
+	}
+	req.Good, req.Foreign = c.good(b, st), c.stranger()
+}
+
+func (c *clients) good(b *spec.Binding, st State) *Issued {
+	if ref := b.Probe.Identity; ref != nil {
+		if i, ok := c.issued(ref.Name, st); ok {
+			return &i
+		}
+		return nil
+	}
+	names := make([]string, 0, len(b.Trust)+1)
+	for _, t := range b.Trust {
+		names = append(names, t.Name)
+	}
+	if len(names) == 0 && b.Identity != nil && c.ids[b.Identity.Name] != nil {
+		names = append(names, c.ids[b.Identity.Name].CA.Name)
+	}
+	for _, name := range names {
+		if i := c.of(name, st); i != nil {
+			return i
+		}
+	}
+	return nil
+}
+
+// of makes the client certificate of a CA, or nil where it cannot sign.
+func (c *clients) of(ca string, st State) *Issued {
+	if i, done := c.byCA[ca]; done {
+		return i
+	}
+	c.byCA[ca] = nil
+	if g, ok := c.signer(ca, st); ok {
+		if i, err := c.p.Authority.Client(g, c.w.Now); err == nil {
+			c.byCA[ca] = &i
+		}
+	}
+	return c.byCA[ca]
+}
+
+// signer is the generation of a CA that signs, with its key.
+func (v *view) signer(ca string, st State) (Generation, bool) {
+	if b, ok := v.w.Brought[ca]; ok {
+		return b.Generation, b.Err == ""
+	}
+	g := st.CAs[ca].Active()
+	if g == nil {
+		return Generation{}, false
+	}
+	return *g, true
+}
+
+// stranger is a client of a CA that nobody trusts.
+func (c *clients) stranger() *Issued {
+	if c.foreign != nil {
+		return c.foreign
+	}
+	ca := spec.CA{Name: "stranger", Local: &spec.LocalCA{
+		Subject: spec.Subject{CommonName: "certwright probe, not to be trusted"}, Key: spec.ECDSAP256, Lifetime: time.Hour,
+	}}
+	g, err := c.p.Authority.Create(ca, nil, 1, c.w.Now)
+	if err != nil {
+		return nil
+	}
+	if i, err := c.p.Authority.Client(g, c.w.Now); err == nil {
+		c.foreign = &i
+	}
+	return c.foreign
+}

@@ -1,0 +1,210 @@
+package reconcile
+
+import (
+	"slices"
+	"time"
+
+	"github.com/certwright/certwright/spec"
+)
+
+// BindingState is where a binding stands (DESIGN.md 1.3).
+type BindingState string
+
+// The states of a binding.
+const (
+	Ready       BindingState = "Ready"       // proved on the wire
+	Unverified  BindingState = "Unverified"  // done, but nothing can prove it
+	Waiting     BindingState = "Waiting"     // for something to appear
+	Progressing BindingState = "Progressing" // there are steps to be done
+	Stale       BindingState = "Stale"       // serves something older than what is placed
+	Blocked     BindingState = "Blocked"     // will not touch what is not ours
+	Contested   BindingState = "Contested"   // another writer keeps undoing it
+	Failed      BindingState = "Failed"
+	Expired     BindingState = "Expired"
+)
+
+// Settled reports whether a binding in this state leaves nothing to be mended.
+func (s BindingState) Settled() bool { return s == Ready || s == Unverified || s == Waiting }
+
+// Status is what Assess finds. It is computed from an observation and never stored.
+type Status struct {
+	Converged  bool // the plan is empty and every binding is settled
+	CAs        []CAStatus
+	Identities []IdentityStatus
+	Bindings   []BindingStatus
+}
+
+// CAStatus is a CA of the spec with what the store has of it.
+type CAStatus struct {
+	Name, Kind  string
+	Generations []Generation
+}
+
+// IdentityStatus is an identity of the spec with what is stored of it; Issued is nil when it was never issued.
+type IdentityStatus struct {
+	Name, CA string
+	Issued   *Issued
+	RenewAt  time.Time
+	Reason   string // why it has to be issued, or cannot be
+}
+
+// BindingStatus is where a binding stands, and why.
+type BindingStatus struct {
+	Name         string
+	State        BindingState
+	Reason, Hint string
+	// Issued, Placed, Loaded and Served are true, false, or nil where it cannot be known.
+	Issued, Placed, Loaded, Served *bool
+	Targets                        []TargetStatus
+}
+
+// TargetStatus is one consumer of a binding.
+type TargetStatus struct {
+	Host, Kind, Name           string
+	ServedSerial, WantedSerial string // "" when unknown
+	Problem                    string // of the probe
+}
+
+// Assess says where everything stands. It is pure.
+func Assess(s *spec.Spec, w World, plan Plan) Status {
+	a := assessor{view: newView(s, &w), plan: plan, steps: map[string][]Step{}, said: map[string]Refusal{}}
+	for _, st := range plan.Steps {
+		a.steps[st.Action.Subject()] = append(a.steps[st.Action.Subject()], st)
+	}
+	for _, r := range slices.Concat(plan.Waiting, plan.Blocked) {
+		a.said[r.Subject] = r // what is blocked outweighs what waits
+	}
+	out := Status{Converged: plan.Empty()}
+	for _, c := range s.CAs {
+		out.CAs = append(out.CAs, CAStatus{Name: c.Name, Kind: "local", Generations: w.State.CAs[c.Name].Generations})
+	}
+	for i := range s.Identities {
+		out.Identities = append(out.Identities, a.identity(&s.Identities[i]))
+	}
+	for i := range s.Bindings {
+		b := a.binding(&s.Bindings[i])
+		out.Converged = out.Converged && b.State.Settled()
+		out.Bindings = append(out.Bindings, b)
+	}
+	return out
+}
+
+type assessor struct {
+	*view
+	plan  Plan
+	steps map[string][]Step
+	said  map[string]Refusal
+}
+
+func (a assessor) identity(id *spec.Identity) IdentityStatus {
+	out := IdentityStatus{Name: id.Name, CA: id.CA.Name}
+	if i, ok := a.issued(id.Name, a.w.State); ok {
+		out.Issued = &i
+		if id.From == nil {
+			out.RenewAt = RenewAt(id, &i)
+		}
+	}
+	subject := "identity/" + id.Name
+	if r, ok := a.said[subject]; ok {
+		out.Reason = r.Reason
+	} else if len(a.steps[subject]) > 0 {
+		out.Reason = a.steps[subject][0].Reason
+	}
+	return out
+}
+
+func (a assessor) binding(b *spec.Binding) BindingStatus {
+	out := BindingStatus{Name: b.Name}
+	wanted := ""
+	var end time.Time
+	if b.Identity != nil {
+		i, ok := a.issued(b.Identity.Name, a.w.State)
+		out.Issued = truth(ok && len(a.steps["identity/"+b.Identity.Name]) == 0)
+		wanted, end = i.Serial, i.NotAfter
+	}
+	placing := slices.ContainsFunc(a.steps["binding/"+b.Name], func(s Step) bool { _, is := s.Action.(Place); return is })
+	out.Placed = truth(!placing && a.said["binding/"+b.Name].State != Blocked && a.said["binding/"+b.Name].State != Contested)
+	if _, refused, _ := a.locate(b); refused != nil {
+		out.Placed = truth(false)
+	}
+	out.Targets = a.targets(b, wanted)
+	out.Served = a.served(b, out.Targets)
+	loading := slices.ContainsFunc(a.steps["binding/"+b.Name], func(s Step) bool { _, is := s.Action.(Reload); return is })
+	switch {
+	case out.Served != nil && *out.Served:
+		out.Loaded = truth(!loading)
+	case loading || a.said["binding/"+b.Name].State == Stale:
+		out.Loaded = truth(false)
+	}
+	a.judge(b, &out, end)
+	return out
+}
+
+// judge gives the state and its reason: the gravest thing first.
+func (a assessor) judge(b *spec.Binding, out *BindingStatus, end time.Time) {
+	subject := "binding/" + b.Name
+	said, hasSaid := a.said[subject]
+	steps := a.steps[subject]
+	set := func(s BindingState, reason, hint string) { out.State, out.Reason, out.Hint = s, reason, hint }
+	switch {
+	case !end.IsZero() && !a.w.Now.Before(end):
+		set(Expired, "its certificate expired "+stamp(end), said.Hint)
+	case hasSaid && said.State != Waiting:
+		set(said.State, said.Reason, said.Hint)
+	case out.Issued != nil && !*out.Issued && len(steps) == 0 && !hasSaid:
+		set(Blocked, a.said["identity/"+b.Identity.Name].Reason, "")
+	case len(steps) > 0 && *out.Placed && a.behindWire(out):
+		set(Stale, steps[0].Reason, "run `certwright apply`")
+	case len(steps) > 0:
+		set(Progressing, steps[0].Reason, "run `certwright apply`")
+	case hasSaid:
+		set(Waiting, said.Reason, said.Hint)
+	case out.Served != nil && *out.Served:
+		set(Ready, "", "")
+	case out.Served != nil:
+		set(Stale, "not every target serves the wanted certificate", "")
+	case b.Consumer == nil:
+		set(Unverified, "no consumer is named", "")
+	case b.Probe == nil:
+		set(Unverified, "there is no probe", "")
+	default:
+		set(Unverified, "it cannot be probed from here", "")
+	}
+}
+
+// behindWire reports whether a target was seen to serve something else than is wanted.
+func (a assessor) behindWire(out *BindingStatus) bool {
+	return slices.ContainsFunc(out.Targets, func(t TargetStatus) bool {
+		return t.ServedSerial != "" && t.ServedSerial != t.WantedSerial
+	})
+}
+
+func (a assessor) targets(b *spec.Binding, wanted string) []TargetStatus {
+	var out []TargetStatus
+	for _, c := range a.consumers(b) {
+		s := a.w.Served[TargetKey(b.Name, c)]
+		out = append(out, TargetStatus{
+			Host: c.Host, Kind: "container", Name: c.Name, ServedSerial: s.Serial, WantedSerial: wanted, Problem: s.Err,
+		})
+	}
+	return out
+}
+
+// served is true when every replica showed the wanted certificate, nil where nothing could be asked.
+func (a assessor) served(b *spec.Binding, targets []TargetStatus) *bool {
+	if b.Probe == nil || b.Identity == nil || len(targets) == 0 {
+		return nil
+	}
+	for _, c := range a.consumers(b) {
+		s, probed := a.w.Served[TargetKey(b.Name, c)]
+		if !probed || s.Unreachable {
+			return nil
+		}
+		if s.Err != "" || fault(b, c, s) != nil {
+			return truth(false)
+		}
+	}
+	return truth(!slices.ContainsFunc(targets, func(t TargetStatus) bool { return t.ServedSerial != t.WantedSerial }))
+}
+
+func truth(b bool) *bool { return &b }

@@ -1,0 +1,183 @@
+package reconcile
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"io/fs"
+	"slices"
+
+	"github.com/certwright/certwright/spec"
+)
+
+// material is what a binding's files are made of.
+type material struct {
+	issued *Issued  // nil for a binding of trust alone
+	trust  [][]byte // DER
+}
+
+// anyOwner leaves the owner of a file as it comes.
+var anyOwner = Owner{UID: -1, GID: -1}
+
+// wantedFile is one file as it should be.
+type wantedFile struct {
+	spec  spec.File
+	holds Holding
+	print Fingerprint
+	mode  fs.FileMode
+	owner Owner
+}
+
+// material collects what the binding's files are made of from what is stored. missing says what is not there yet.
+func (v *view) material(b *spec.Binding, st State) (m material, missing string) {
+	if b.Identity != nil {
+		issued, ok := v.issued(b.Identity.Name, st)
+		if !ok {
+			return m, "identity " + b.Identity.Name + " is not issued"
+		}
+		m.issued = &issued
+	}
+	if len(b.Trust) == 0 && m.issued != nil {
+		m.trust = [][]byte{m.issued.Root}
+	}
+	for _, ref := range b.Trust {
+		if roots, ok := v.w.Roots[ref.Name]; ok {
+			m.trust = append(m.trust, roots...)
+			continue
+		}
+		ca, ok := st.CAs[ref.Name]
+		if !ok || ca.Active() == nil {
+			return m, "CA " + ref.Name + " is not there"
+		}
+		for _, g := range ca.Generations {
+			m.trust = append(m.trust, g.Root())
+		}
+	}
+	m.trust = distinct(m.trust)
+	return m, ""
+}
+
+// issued is the identity as stored, or as read from the files something else keeps.
+func (v *view) issued(name string, st State) (Issued, bool) {
+	if id := v.ids[name]; id != nil && id.From != nil {
+		f, ok := v.w.From[name]
+		return f.Issued, ok && f.Err == ""
+	}
+	i, ok := st.Identities[name]
+	return i, ok
+}
+
+// files says how every file of the binding should be at one of its locations.
+func (v *view) files(b *spec.Binding, at located, m material) []wantedFile {
+	out := make([]wantedFile, 0, len(b.Files))
+	for _, f := range b.Files {
+		h := holding(f.Content, m)
+		out = append(out, wantedFile{
+			spec: f, holds: h, print: fingerprint(f.Content, h), mode: f.Mode, owner: v.owner(b, f, at),
+		})
+	}
+	return out
+}
+
+// owner is the file's owner in the container's terms: as the spec has it, else the preset's user, else the one
+// the container runs as. Where nobody can be asked it stays as it comes.
+func (v *view) owner(b *spec.Binding, f spec.File, at located) Owner {
+	want := f.Owner
+	if want == nil {
+		want = b.Owner
+	}
+	if want != nil && want.Name == "" {
+		return Owner{UID: want.UID, GID: want.GID}
+	}
+	if len(at.containers) == 0 {
+		return anyOwner
+	}
+	c := at.containers[0]
+	if o, ok := v.w.Owners[OwnerKey(c.ID, ownerName(b, want, c))]; ok {
+		return o
+	}
+	return anyOwner
+}
+
+func ownerName(b *spec.Binding, want *spec.Owner, c Container) string {
+	if want != nil {
+		return want.Name
+	}
+	return readerOf(b, c)
+}
+
+// OwnerKey is the key of World.Owners and State.Owners; user is "" for the one the container runs as.
+func OwnerKey(container, user string) string { return container + "/" + user }
+
+// holding is what a file of that content holds.
+func holding(c spec.Content, m material) Holding {
+	var leaf, chain [][]byte
+	var key PrivateKey
+	if m.issued != nil {
+		leaf, chain, key = [][]byte{m.issued.Certificate}, m.issued.Chain, m.issued.Key
+	}
+	switch c {
+	case spec.ContentCert, spec.ContentCertDER:
+		return Holding{Certificates: leaf}
+	case spec.ContentChain:
+		return Holding{Certificates: chain}
+	case spec.ContentFullchain:
+		return Holding{Certificates: append(slices.Clip(leaf), chain...)}
+	case spec.ContentKey, spec.ContentKeyDER:
+		return Holding{Key: key}
+	case spec.ContentCADER:
+		return Holding{Certificates: m.trust[:min(1, len(m.trust))]}
+	case spec.ContentCA, spec.ContentTrustPKCS12, spec.ContentTrustJKS:
+		return Holding{Certificates: m.trust}
+	}
+	return Holding{
+		Certificates: append(slices.Clip(leaf), chain...), Key: key, KeyFirst: c == spec.ContentCombinedKeyFirst,
+	}
+}
+
+// fingerprint is equal for two holdings of one content that mean the same; in trust stores order means nothing.
+func fingerprint(c spec.Content, h Holding) Fingerprint {
+	certs := h.Certificates
+	if c.HoldsTrust() {
+		certs = slices.Clone(certs)
+		slices.SortFunc(certs, slices.Compare)
+	}
+	sum := sha256.New()
+	part := func(kind byte, b []byte) {
+		var head [9]byte
+		head[0] = kind
+		binary.BigEndian.PutUint64(head[1:], uint64(len(b)))
+		sum.Write(head[:])
+		sum.Write(b)
+	}
+	if h.KeyFirst {
+		part('f', nil)
+	}
+	if der := h.Key.PKCS8(); len(der) > 0 {
+		part('k', der)
+	}
+	for _, c := range certs {
+		part('c', c)
+	}
+	return Fingerprint(hex.EncodeToString(sum.Sum(nil)))
+}
+
+// unitPrint is the fingerprint of a whole unit: what a consumer has to load.
+func unitPrint(files []wantedFile) Fingerprint {
+	sum := sha256.New()
+	for _, f := range files {
+		fmt.Fprintf(sum, "%s\x00%s\x00", f.spec.Name, f.print)
+	}
+	return Fingerprint(hex.EncodeToString(sum.Sum(nil)))
+}
+
+func distinct(ders [][]byte) [][]byte {
+	var out [][]byte
+	for _, d := range ders {
+		if !slices.ContainsFunc(out, func(o []byte) bool { return slices.Equal(o, d) }) {
+			out = append(out, d)
+		}
+	}
+	return out
+}
