@@ -1,9 +1,14 @@
 package formats_test
 
 import (
+	"bytes"
 	"crypto/sha1"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/binary"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -45,6 +50,41 @@ func TestWeakerPKCS12(t *testing.T) {
 	}
 }
 
+// TestWeakerInside has files of OpenSSL's whose outside is as ours and whose inside is not.
+func TestWeakerInside(t *testing.T) {
+	openssl := tool(t, "openssl")
+	m := newMaterial(t, newECDSA(t))
+	dir := t.TempDir()
+	from, to := filepath.Join(dir, "from.pem"), filepath.Join(dir, "to.p12")
+	if err := os.WriteFile(from, encode(t, spec.ContentCombined, m.holding(spec.ContentCombined)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		args []string
+		want string
+	}{
+		{nil, ""},
+		{[]string{"-certpbe", "PBE-SHA1-3DES"}, "decode pkcs12: it is encrypted with something older than PBES2"},
+		{[]string{"-keypbe", "PBE-SHA1-3DES"}, "decode pkcs12: it is encrypted with something older than PBES2"},
+		{[]string{"-keypbe", "NONE"}, "decode pkcs12: it holds something in clear"},
+		{[]string{"-certpbe", "NONE"}, "decode pkcs12: it holds something in clear"},
+		{[]string{"-iter", "100001", "-nomaciter"}, "decode pkcs12: 100001 rounds of key derivation are not between 1 and 100000"},
+	} {
+		openssl(append([]string{"pkcs12", "-export", "-in", from, "-out", to, "-passout", "env:SECRET", "-macalg", "sha256"}, tt.args...)...)
+		data, err := os.ReadFile(to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h, err := formats.Formats{}.Decode(spec.ContentPKCS12, data, password)
+		if got := message(err); got != tt.want {
+			t.Errorf("%v: error %q, want %q", tt.args, got, tt.want)
+		}
+		if err == nil && !same(spec.ContentPKCS12, m.holding(spec.ContentPKCS12), h) {
+			t.Errorf("%v: it is read as something else", tt.args)
+		}
+	}
+}
+
 // TestHostileJKS changes every byte of a JKS in turn: no allocation by a length in the file, no panic, no key.
 func TestHostileJKS(t *testing.T) {
 	m := newMaterial(t, newECDSA(t))
@@ -72,8 +112,17 @@ func TestSignedHostileJKS(t *testing.T) {
 	keyLength := 4 + int(binary.BigEndian.Uint32(body[keyAt:]))
 	bomb := slices.Clone(body)
 	binary.BigEndian.PutUint32(bomb[keyAt+keyLength:], 1<<31)
+	key, err := asn1.Marshal(struct { // with the cipher of a JKS
+		Algorithm pkix.AlgorithmIdentifier
+		Data      []byte
+	}{pkix.AlgorithmIdentifier{Algorithm: asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 42, 2, 17, 1, 1}}, make([]byte, 39)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	shortKey := append([]byte{0, 0, 0, byte(len(key))}, key...)
 	for name, data := range map[string][]byte{
-		"a key too short for its salt":      slices.Concat(body[:keyAt], []byte{0, 0, 0, 7, 0x30, 5, 0x30, 0, 0x04, 1, 1}, body[keyAt+keyLength:]),
+		"a certificate of another kind":     bytes.Replace(body, []byte("X.509"), []byte("X.508"), 1),
+		"a key too short for its salt":      slices.Concat(body[:keyAt], shortKey, body[keyAt+keyLength:]),
 		"two thousand million certificates": bomb,
 		"the same entry twice":              slices.Concat(body[:11], []byte{2}, body[12:], body[12:]),
 		"no entry":                          slices.Concat(body[:11], []byte{0}),

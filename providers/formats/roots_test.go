@@ -7,6 +7,8 @@ import (
 	"slices"
 	"testing"
 
+	"golang.org/x/crypto/x509roots/fallback/bundle"
+
 	"github.com/certwright/certwright/providers/formats"
 	"github.com/certwright/certwright/reconcile"
 	"github.com/certwright/certwright/spec"
@@ -39,6 +41,21 @@ func TestRoots(t *testing.T) {
 	}
 	if _, err := formats.Roots("private"); err == nil {
 		t.Error("a name that is not reserved has roots")
+	}
+}
+
+func TestPublicRootsHaveNoConditions(t *testing.T) {
+	roots, err := formats.Roots(spec.PublicRoots)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := 0
+	for root := range bundle.Roots() {
+		all++
+		has := slices.ContainsFunc(roots, func(der []byte) bool { return bytes.Equal(der, root.Certificate) })
+		if has != (root.Constraint == nil) {
+			t.Errorf("root %d: with a condition %t, among the public roots %t", all, root.Constraint != nil, has)
+		}
 	}
 }
 
