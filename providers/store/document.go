@@ -1,0 +1,157 @@
+package store
+
+import (
+	"cmp"
+	"strings"
+
+	"github.com/certwright/certwright/reconcile"
+	"github.com/certwright/certwright/spec"
+)
+
+// encode gives the document of s: the bytes that a state file carries, still in clear.
+func encode(s reconcile.State) []byte {
+	c := codec{writing: true, index: map[string]uint64{}, buf: make([]byte, 0, 4096+1536*len(s.Identities))}
+	state(&c, &s)
+	return c.buf
+}
+
+// decode is the inverse of encode. The state shares its memory with document.
+func decode(document []byte) (reconcile.State, error) {
+	c := codec{buf: document}
+	var s reconcile.State
+	state(&c, &s)
+	if c.err == nil && len(c.buf) > 0 {
+		c.fail()
+	}
+	if c.err != nil {
+		return reconcile.State{}, c.err
+	}
+	return s, nil
+}
+
+// The rest is format 1 of the document, type by type. What follows here is what every later version must read:
+// a change in it is a new format.
+
+func state(c *codec, s *reconcile.State) {
+	text(c, &s.Installation)
+	text(c, &s.Project)
+	table(c, &s.CAs, strings.Compare, text, ca)
+	table(c, &s.Identities, strings.Compare, text, issued)
+	table(c, &s.Places, compareLocations, location, placeRow)
+	table(c, &s.Loads, strings.Compare, text, load)
+	table(c, &s.Owners, strings.Compare, text, owner)
+	table(c, &s.Wishes, strings.Compare, text, wish)
+}
+
+func ca(c *codec, a *reconcile.CA) {
+	list(c, &a.Generations, generation)
+}
+
+func generation(c *codec, g *reconcile.Generation) {
+	number(c, &g.ID)
+	text(c, &g.State)
+	c.shared(&g.Certificate)
+	list(c, &g.Chain, (*codec).shared)
+	key(c, &g.Key)
+	text(c, &g.KeyID)
+	c.moment(&g.NotBefore)
+	c.moment(&g.NotAfter)
+	c.moment(&g.Created)
+	subject(c, &g.Wanted.Subject)
+	text(c, &g.Wanted.Key)
+	number(c, &g.Wanted.Lifetime)
+	text(c, &g.Wanted.Constraints)
+	text(c, &g.Wanted.Parent)
+}
+
+func issued(c *codec, i *reconcile.Issued) {
+	text(c, &i.Serial)
+	c.bytes(&i.Certificate)
+	list(c, &i.Chain, (*codec).shared)
+	c.shared(&i.Root)
+	key(c, &i.Key)
+	text(c, &i.CA)
+	text(c, &i.IssuerKeyID)
+	c.moment(&i.NotBefore)
+	c.moment(&i.NotAfter)
+	c.moment(&i.IssuedAt)
+	text(c, &i.Reason)
+	list(c, &i.Wanted.Names, text)
+	list(c, &i.Wanted.Usages, text)
+	subject(c, &i.Wanted.Subject)
+	text(c, &i.Wanted.Key)
+	number(c, &i.Wanted.Lifetime)
+}
+
+func key(c *codec, k *reconcile.PrivateKey) {
+	der := k.PKCS8()
+	c.bytes(&der)
+	if !c.writing {
+		*k = reconcile.NewPrivateKey(der)
+	}
+}
+
+func subject(c *codec, s *spec.Subject) {
+	text(c, &s.CommonName)
+	text(c, &s.Organization)
+	text(c, &s.OrganizationalUnit)
+	text(c, &s.Locality)
+	text(c, &s.Province)
+	text(c, &s.Country)
+}
+
+func location(c *codec, l *reconcile.Location) {
+	text(c, &l.Host)
+	text(c, &l.Dir)
+	c.flag(&l.Machine)
+	text(c, &l.Volume)
+	text(c, &l.Sub)
+}
+
+func compareLocations(a, b reconcile.Location) int {
+	machine := 0
+	if a.Machine != b.Machine {
+		machine = 1
+		if b.Machine {
+			machine = -1
+		}
+	}
+	return cmp.Or(
+		strings.Compare(a.Host, b.Host),
+		strings.Compare(a.Dir, b.Dir),
+		machine,
+		strings.Compare(a.Volume, b.Volume),
+		strings.Compare(a.Sub, b.Sub),
+	)
+}
+
+func placeRow(c *codec, r *reconcile.PlaceRow) {
+	text(c, &r.Binding)
+	text(c, &r.Layout)
+	list(c, &r.Files, text)
+	text(c, &r.Wrote)
+	c.moment(&r.At)
+	list(c, &r.Reverts, (*codec).moment)
+}
+
+func load(c *codec, l *reconcile.Load) {
+	text(c, &l.Binding)
+	text(c, &l.Target)
+	text(c, &l.Unit)
+	c.flag(&l.Proved)
+	number(c, &l.Rung)
+	c.moment(&l.At)
+	text(c, &l.Error)
+	list(c, &l.Restarts, (*codec).moment)
+}
+
+func owner(c *codec, o *reconcile.Owner) {
+	number(c, &o.UID)
+	number(c, &o.GID)
+}
+
+func wish(c *codec, w *reconcile.Wish) {
+	c.moment(&w.At)
+	text(c, &w.Serial)
+	c.flag(&w.Adopt)
+}

@@ -1,0 +1,51 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+)
+
+// fault is something wrong with a file of a store that nothing but another file in its place can mend.
+type fault struct {
+	path string
+	err  error
+}
+
+// What is wrong with a file, beside what does not parse.
+var (
+	errHeader   = errors.New("it does not begin with a header")
+	errChecksum = errors.New("its checksum is wrong")
+	errDocument = errors.New("its document does not decode")
+	errMixed    = errors.New("its header and its document are of different stores")
+	errForeign  = errors.New("it is of another installation than the store.json beside it")
+	errSealed   = errors.New("it does not open with this passphrase")
+	errLost     = errors.New("the store has been in use, but this file is missing")
+)
+
+func (f fault) Error() string {
+	switch {
+	case errors.Is(f.err, errLost):
+		return fmt.Sprintf("%s: %v; bring it back with `certwright restore`", f.path, f.err)
+	case errors.Is(f.err, errSealed):
+		return fmt.Sprintf("%s: %v: check the passphrase; if it is right, the file is damaged: bring it back with `certwright restore`", f.path, f.err)
+	}
+	return fmt.Sprintf("%s is damaged: %v; bring it back with `certwright restore`", f.path, f.err)
+}
+
+func (f fault) Unwrap() error { return f.err }
+
+// newerError is the format of a file that a later version wrote. That is no fault: the file is good.
+type newerError int
+
+func (e newerError) Error() string {
+	return fmt.Sprintf("it was written by a newer certwright (format %d, this one reads up to %d); use that one", int(e), format)
+}
+
+// unreadable names the file that err is about.
+func unreadable(path string, err error) error {
+	var newer newerError
+	if errors.As(err, &newer) {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return fault{path, err}
+}
