@@ -1,0 +1,336 @@
+package probe_test
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/certwright/certwright/providers/probe"
+	"github.com/certwright/certwright/providers/probe/zoo"
+	"github.com/certwright/certwright/reconcile"
+	"github.com/certwright/certwright/spec"
+	"github.com/google/go-cmp/cmp"
+)
+
+// now is the time of every probe of the zoo.
+var now = time.Date(2026, 1, 15, 12, 0, 0, 0, time.UTC)
+
+// cage is the CA of a test, a server of it, and the two clients.
+type cage struct {
+	root, sub, web zoo.Cert
+	good, foreign  zoo.Cert
+}
+
+func newCage(t *testing.T) cage {
+	root := zoo.Root(t, "Root")
+	sub := root.CA(t, "Sub")
+	return cage{
+		root: root, sub: sub, web: sub.Leaf(t, "web"),
+		good: sub.Leaf(t, "app"), foreign: zoo.Root(t, "Foreign").Leaf(t, "app"),
+	}
+}
+
+// request is a probe of web that trusts root and checks no clients.
+func (c cage) request(t *testing.T, dial func(context.Context) (net.Conn, error)) reconcile.ProbeRequest {
+	return reconcile.ProbeRequest{
+		Dial: dial, Address: "web:443", Protocol: "tls", ServerName: "web", Roots: [][]byte{c.root.Raw},
+		ClientAuth: spec.ClientAuthNone, Timeout: 10 * time.Second, Now: now,
+	}
+}
+
+// clients adds the checks of clients to a request.
+func (c cage) clients(t *testing.T, r *reconcile.ProbeRequest, auth spec.ClientAuth) {
+	r.ClientAuth, r.Good, r.Foreign = auth, c.good.Issued(t), c.foreign.Issued(t)
+}
+
+// seen is what a test compares of a Served.
+type seen struct {
+	Serial, Version, Untrusted, Err, ClientErr string
+	Without, Foreign, Accepted                 reconcile.Answer
+}
+
+func look(t *testing.T, r reconcile.ProbeRequest) (seen, reconcile.Served) {
+	t.Helper()
+	s := probe.Prober{}.Probe(context.Background(), r)
+	return seen{s.Serial, s.Version, s.Untrusted, s.Err, s.ClientErr, s.Without, s.Foreign, s.Accepted}, s
+}
+
+func expect(t *testing.T, r reconcile.ProbeRequest, want seen) reconcile.Served {
+	t.Helper()
+	got, s := look(t, r)
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("served (-want +got):\n%s", d)
+	}
+	return s
+}
+
+// listen serves every connection with f, and returns how to dial it.
+func listen(t *testing.T, f func(net.Conn)) func(context.Context) (net.Conn, error) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(func() { cancel(); _ = l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+				defer func() { _ = conn.Close() }()
+				f(conn)
+			}()
+		}
+	}()
+	return dial(l.Addr().String())
+}
+
+func dial(address string) func(context.Context) (net.Conn, error) {
+	return func(ctx context.Context) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "tcp", address)
+	}
+}
+
+// server is a crypto/tls server at the time of the zoo; after the handshake it speaks talk, or HTTP when that is nil.
+func server(t *testing.T, c *tls.Config, talk func(net.Conn)) func(context.Context) (net.Conn, error) {
+	t.Helper()
+	if talk == nil {
+		talk = answers("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+	}
+	c.Time = func() time.Time { return now }
+	return listen(t, func(raw net.Conn) {
+		conn := tls.Server(raw, c)
+		if conn.Handshake() == nil {
+			talk(conn)
+			_ = conn.Close()
+		}
+	})
+}
+
+// answers reads a request and says something.
+func answers(say string) func(net.Conn) {
+	return func(conn net.Conn) {
+		if _, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
+			_, _ = io.WriteString(conn, say)
+		}
+	}
+}
+
+// hangs reads until the other end is tired of it.
+func hangs(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }
+
+// serving is the configuration of a server of one certificate.
+func serving(c tls.Certificate) *tls.Config { return &tls.Config{Certificates: []tls.Certificate{c}} }
+
+// TestClients asks servers of both versions about clients, with every kind of clientAuth on both sides.
+func TestClients(t *testing.T) {
+	const (
+		no, in, out = reconcile.NotAsked, reconcile.LetIn, reconcile.Refused
+		alertNone13 = "the server sent the alert: certificate required"
+		alertNone12 = "the server sent the alert: handshake failure"
+		anyone      = "a client without a certificate was let in: the server asks for none; a foreign client certificate was let in: the server asks for none"
+	)
+	c := newCage(t)
+	for _, row := range []struct {
+		server                     tls.ClientAuthType
+		probe                      spec.ClientAuth
+		without, foreign, accepted reconcile.Answer
+		err13, err12               string
+	}{
+		{tls.NoClientCert, spec.ClientAuthNone, no, no, no, "", ""},
+		{tls.VerifyClientCertIfGiven, spec.ClientAuthNone, no, no, no, "", ""},
+		{tls.RequireAndVerifyClientCert, spec.ClientAuthNone, no, no, no, "", ""},
+		{tls.NoClientCert, spec.ClientAuthOptional, in, in, in, "a foreign client certificate was let in: the server asks for none", "a foreign client certificate was let in: the server asks for none"},
+		{tls.VerifyClientCertIfGiven, spec.ClientAuthOptional, in, out, in, "", ""},
+		{
+			tls.RequireAndVerifyClientCert, spec.ClientAuthOptional, out, out, in,
+			"a client without a certificate was refused: " + alertNone13, "a client without a certificate was refused: " + alertNone12,
+		},
+		{tls.NoClientCert, spec.ClientAuthRequired, in, in, in, anyone, anyone},
+		{tls.VerifyClientCertIfGiven, spec.ClientAuthRequired, in, out, in, "a client without a certificate was let in", "a client without a certificate was let in"},
+		{tls.RequireAndVerifyClientCert, spec.ClientAuthRequired, out, out, in, "", ""},
+		{tls.RequireAnyClientCert, spec.ClientAuthRequired, out, in, in, "a foreign client certificate was let in", "a foreign client certificate was let in"},
+	} {
+		for version, name := range map[uint16]string{tls.VersionTLS12: "TLS 1.2", tls.VersionTLS13: "TLS 1.3"} {
+			t.Run(fmt.Sprintf("%s/%s/%s", name, row.server, row.probe), func(t *testing.T) {
+				t.Parallel()
+				config := serving(c.web.TLS())
+				config.MaxVersion, config.ClientAuth, config.ClientCAs = version, row.server, c.root.Pool()
+				r := c.request(t, server(t, config, nil))
+				c.clients(t, &r, row.probe)
+				want := seen{c.web.Serial(), name, "", "", row.err13, row.without, row.foreign, row.accepted}
+				if version == tls.VersionTLS12 {
+					want.ClientErr = row.err12
+				}
+				s := expect(t, r, want)
+				var names [][]byte
+				if row.server != tls.NoClientCert {
+					names = [][]byte{c.root.RawSubject}
+				}
+				if d := cmp.Diff(names, s.CANames); d != "" {
+					t.Errorf("acceptable CAs (-want +got):\n%s", d)
+				}
+			})
+		}
+	}
+}
+
+// TestClientsWithout has no good client, or one that cannot be used.
+func TestClientsWithout(t *testing.T) {
+	c := newCage(t)
+	for version, name := range map[uint16]string{tls.VersionTLS12: "TLS 1.2", tls.VersionTLS13: "TLS 1.3"} {
+		config := serving(c.web.TLS())
+		config.MaxVersion, config.ClientAuth, config.ClientCAs = version, tls.RequireAndVerifyClientCert, c.root.Pool()
+		address := server(t, config, nil)
+		want := seen{
+			Serial: c.web.Serial(), Version: name, Without: reconcile.Refused, Foreign: reconcile.Refused,
+			ClientErr: "the client certificate that must be accepted: there is none: only refusal was checked",
+		}
+		r := c.request(t, address)
+		c.clients(t, &r, spec.ClientAuthRequired)
+		r.Good = nil
+		expect(t, r, want)
+
+		r.Good = c.good.Issued(t)
+		r.Good.Key = reconcile.NewPrivateKey([]byte("a secret that is no key"))
+		want.ClientErr = "the client certificate that must be accepted: its key cannot be read"
+		expect(t, r, want)
+
+		// A server that requires what clientAuth none does not mention is seen all the same.
+		expect(t, c.request(t, address), seen{Serial: c.web.Serial(), Version: name})
+	}
+}
+
+// TestRefusals has servers that let a handshake succeed and refuse, or accept, in ways of their own.
+func TestRefusals(t *testing.T) {
+	c := newCage(t)
+	known := func(conn net.Conn) bool {
+		peers := conn.(*tls.Conn).ConnectionState().PeerCertificates
+		return len(peers) > 0 && peers[0].Equal(c.good.Certificate)
+	}
+	// knownElse speaks HTTP with the good client and does something else with the others.
+	knownElse := func(other func(net.Conn)) func(net.Conn) {
+		return func(conn net.Conn) {
+			if !known(conn) {
+				other(conn)
+				return
+			}
+			answers("HTTP/1.1 404 Not Found\r\n\r\n")(conn)
+		}
+	}
+	mtls := seen{Serial: c.web.Serial(), Version: "TLS 1.3", Without: reconcile.Refused, Foreign: reconcile.Refused, Accepted: reconcile.LetIn}
+	open := mtls
+	open.Without, open.Foreign = reconcile.LetIn, reconcile.LetIn
+	open.ClientErr = "a client without a certificate was let in; a foreign client certificate was let in"
+	for name, row := range map[string]struct {
+		talk func(net.Conn)
+		want seen
+	}{
+		"nginx's words":        {knownElse(answers("HTTP/1.1 400 Bad Request\r\n\r\n<center>No required SSL certificate was sent</center>")), mtls},
+		"nginx's other words":  {knownElse(answers("HTTP/1.1 400 Bad Request\r\n\r\n<center>The SSL certificate error</center>")), mtls},
+		"nginx's numbers":      {knownElse(answers("HTTP/1.1 496 \r\n\r\n")), mtls},
+		"another 400":          {knownElse(answers("HTTP/1.1 400 Bad Request\r\n\r\nno Host")), open},
+		"400 without end":      {knownElse(answers("HTTP/1.1 400 Bad Request\r\n\r\n" + strings.Repeat("x", 1<<20))), open},
+		"words of another 200": {knownElse(answers("HTTP/1.1 200 OK\r\n\r\nNo required SSL certificate was sent")), open},
+		"closes at once":       {knownElse(func(net.Conn) {}), mtls},
+		"resets":               {knownElse(reset), mtls},
+		"closes on HTTP":       {knownElse(answers("")), mtls},
+		"speaks no HTTP":       {closesOn(known), mtls},
+		"speaks first":         {knownElse(func(conn net.Conn) { _, _ = io.WriteString(conn, "220 mail\r\n"); hangs(conn) }), open},
+		"waits for more":       {knownElse(hangs), open},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			config := serving(c.web.TLS())
+			config.ClientAuth = tls.RequestClientCert
+			r := c.request(t, server(t, config, row.talk))
+			r.Timeout = 4 * time.Second // a quarter of it is a silence
+			c.clients(t, &r, spec.ClientAuthRequired)
+			expect(t, r, row.want)
+		})
+	}
+}
+
+// closesOn is a server of another protocol: whoever sends it HTTP is cut off, and whoever is not known is at once.
+func closesOn(known func(net.Conn) bool) func(net.Conn) {
+	return func(conn net.Conn) {
+		if known(conn) {
+			_, _ = conn.Read(make([]byte, 1))
+		}
+	}
+}
+
+// reset ends a connection with RST.
+func reset(conn net.Conn) {
+	raw := conn.(*tls.Conn).NetConn().(*net.TCPConn)
+	_ = raw.SetLinger(0)
+	_ = raw.Close()
+}
+
+// TestRefusedGood has servers that refuse the client they must accept, and says how.
+func TestRefusedGood(t *testing.T) {
+	c := newCage(t)
+	other := zoo.Root(t, "Another")
+	for version, alert := range map[uint16]string{tls.VersionTLS12: "unknown certificate authority", tls.VersionTLS13: "unknown certificate authority"} {
+		config := serving(c.web.TLS())
+		config.MaxVersion, config.ClientAuth, config.ClientCAs = version, tls.RequireAndVerifyClientCert, other.Pool()
+		r := c.request(t, server(t, config, nil))
+		c.clients(t, &r, spec.ClientAuthRequired)
+		s := expect(t, r, seen{
+			Serial: c.web.Serial(), Version: tls.VersionName(version),
+			Without: reconcile.Refused, Foreign: reconcile.Refused, Accepted: reconcile.Refused,
+			ClientErr: "the client certificate that must be accepted was refused: the server sent the alert: " + alert,
+		})
+		if d := cmp.Diff([][]byte{other.RawSubject}, s.CANames); d != "" {
+			t.Errorf("acceptable CAs (-want +got):\n%s", d)
+		}
+	}
+}
+
+// TestChain reports the chain as it was presented.
+func TestChain(t *testing.T) {
+	c := newCage(t)
+	both := c.web.TLS()
+	both.Certificate = append(both.Certificate, c.root.Raw)
+	s := expect(t, c.request(t, server(t, serving(both), nil)), seen{Serial: c.web.Serial(), Version: "TLS 1.3"})
+	if d := cmp.Diff([][]byte{c.web.Raw, c.sub.Raw, c.root.Raw}, s.Chain); d != "" {
+		t.Errorf("chain (-want +got):\n%s", d)
+	}
+	if !s.At.Equal(now) || s.Address != "web:443" {
+		t.Errorf("probed %s at %s", s.Address, s.At)
+	}
+}
+
+// TestNothingResumed makes sure that every handshake is a full one.
+func TestNothingResumed(t *testing.T) {
+	c := newCage(t)
+	config := serving(c.web.TLS())
+	config.ClientAuth, config.ClientCAs = tls.VerifyClientCertIfGiven, c.root.Pool()
+	resumed := make(chan bool, 16)
+	config.VerifyConnection = func(s tls.ConnectionState) error { resumed <- s.DidResume; return nil }
+	r := c.request(t, server(t, config, nil))
+	c.clients(t, &r, spec.ClientAuthOptional)
+	for range 2 {
+		look(t, r)
+	}
+	if len(resumed) != 4 { // the foreign client does not get that far
+		t.Errorf("%d handshakes, want 4", len(resumed))
+	}
+	close(resumed)
+	for r := range resumed {
+		if r {
+			t.Error("a session was resumed")
+		}
+	}
+}
