@@ -14,55 +14,54 @@ import (
 	"time"
 )
 
-// authority is a CA made with the standard library alone, so that the test bed is proven without certwright.
+// authority is a root and an intermediate made with the standard library alone, so that the test bed is proven
+// without certwright.
 type authority struct {
-	certificate *x509.Certificate
-	key         *ecdsa.PrivateKey
+	root, intermediate *x509.Certificate
+	key                *ecdsa.PrivateKey // the intermediate's
 }
 
 func newAuthority(t *testing.T) authority {
 	t.Helper()
-	key := newKey(t)
-	now := time.Now()
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(now.UnixNano()), Subject: pkix.Name{CommonName: "test root"},
-		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	certificate, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return authority{certificate, key}
+	ca := x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
+	rootKey, key := newKey(t), newKey(t)
+	ca.Subject = pkix.Name{CommonName: "test root"}
+	root := sign(t, ca, nil, rootKey, rootKey)
+	ca.Subject = pkix.Name{CommonName: "test services"}
+	return authority{root, sign(t, ca, root, key, rootKey), key}
 }
 
-// issue returns a certificate for name (as common name, DNS name and beside localhost) and its key.
+// issue returns a certificate for name (its common name, and a DNS name beside localhost), its chain and its key.
 func (a authority) issue(t *testing.T, name string, usage x509.ExtKeyUsage) tls.Certificate {
 	t.Helper()
 	key := newKey(t)
+	leaf := sign(t, x509.Certificate{
+		Subject: pkix.Name{CommonName: name}, DNSNames: []string{name, "localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{usage},
+	}, a.intermediate, key, a.key)
+	return tls.Certificate{Certificate: [][]byte{leaf.Raw, a.intermediate.Raw}, PrivateKey: key, Leaf: leaf}
+}
+
+// sign fills in a serial number and an hour of life; a nil issuer signs itself.
+func sign(t *testing.T, template x509.Certificate, issuer *x509.Certificate, key, with *ecdsa.PrivateKey) *x509.Certificate {
+	t.Helper()
 	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{
-		SerialNumber: serial, Subject: pkix.Name{CommonName: name},
-		DNSNames: []string{name, "localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{usage},
+	template.SerialNumber, template.NotBefore, template.NotAfter = serial, time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+	if issuer == nil {
+		issuer = &template
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.certificate, key.Public(), a.key)
+	der, err := x509.CreateCertificate(rand.Reader, &template, issuer, key.Public(), with)
 	if err != nil {
 		t.Fatal(err)
 	}
-	leaf, err := x509.ParseCertificate(der)
+	made, err := x509.ParseCertificate(der)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
+	return made
 }
 
 func newKey(t *testing.T) *ecdsa.PrivateKey {
@@ -76,20 +75,21 @@ func newKey(t *testing.T) *ecdsa.PrivateKey {
 
 func (a authority) pool() *x509.CertPool {
 	pool := x509.NewCertPool()
-	pool.AddCert(a.certificate)
+	pool.AddCert(a.root)
 	return pool
 }
 
-// pair returns the PEM of a certificate and of its key.
-func pair(t *testing.T, c tls.Certificate) (certificate, key []byte) {
+// files returns the PEM of a certificate with its chain, its key, and the root, under the given names.
+func (a authority) files(t *testing.T, c tls.Certificate, certificate, key, ca string) map[string][]byte {
 	t.Helper()
 	der, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return certificatePEM(c.Certificate[0]), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
-}
-
-func certificatePEM(der []byte) []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	block := func(kind string, der []byte) []byte { return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}) }
+	var chain []byte
+	for _, der := range c.Certificate {
+		chain = append(chain, block("CERTIFICATE", der)...)
+	}
+	return map[string][]byte{certificate: chain, key: block("PRIVATE KEY", der), ca: block("CERTIFICATE", a.root.Raw)}
 }

@@ -155,21 +155,12 @@ func Healthy(argv ...string) *container.HealthConfig {
 
 // finish shows the end of the log if the test failed, and removes the container with its nameless volumes.
 func finish(t testing.TB, id, name string) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	cli, err := client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation())
-	if err != nil {
-		t.Errorf("remove container %s: %v", name, err)
-		return
-	}
-	defer cli.Close()
-	if t.Failed() {
-		t.Logf("container %s:\n%s", name, logs(ctx, cli, id, "40"))
-	}
-	err = cli.ContainerRemove(ctx, id, container.RemoveOptions{Force: true, RemoveVolumes: true})
-	if err != nil && !errdefs.IsNotFound(err) {
-		t.Errorf("remove container %s: %v", name, err)
-	}
+	remove(t, "container "+name, func(ctx context.Context, cli *client.Client) error {
+		if t.Failed() {
+			t.Logf("container %s:\n%s", name, logs(ctx, cli, id, "40"))
+		}
+		return cli.ContainerRemove(ctx, id, container.RemoveOptions{Force: true, RemoveVolumes: true})
+	})
 }
 
 // removeLeftover removes the container of that exact name if a killed test left it: no other test can own it, as
@@ -183,11 +174,17 @@ func removeLeftover(t testing.TB, cli *client.Client, name string) {
 	if err != nil {
 		t.Fatalf("inspect container %s: %v", name, err)
 	}
-	if _, ours := there.Config.Labels[Label]; !ours {
-		t.Fatalf("there is a container %s that no test made: remove or rename it", name)
-	}
+	mustBeOurs(t, "container "+name, there.Config.Labels)
 	if err := cli.ContainerRemove(t.Context(), there.ID, container.RemoveOptions{Force: true, RemoveVolumes: true}); err != nil {
 		t.Fatalf("remove the container %s that an earlier test left: %v", name, err)
+	}
+}
+
+// mustBeOurs fails unless a test made the object of these labels.
+func mustBeOurs(t testing.TB, what string, labels map[string]string) {
+	t.Helper()
+	if _, ours := labels[Label]; !ours {
+		t.Fatalf("there is a %s that no test made: remove or rename it", what)
 	}
 }
 

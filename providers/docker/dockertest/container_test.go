@@ -44,6 +44,38 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// TestExactName proves that what a killed test left is replaced, and that its name is free again afterwards.
+func TestExactName(t *testing.T) {
+	cli := Engine(t)
+	name := objectName(t, "certwright-test-exact", false)
+	left, err := cli.ContainerCreate(t.Context(), &container.Config{Image: Image(t, Curl), Labels: labels(nil)}, nil, nil, nil, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		t.Run("take it", func(t *testing.T) {
+			c := Run(t, Container{Image: Image(t, Curl), Name: name, Exact: true})
+			if c.ID == left.ID || c.Name != name {
+				t.Errorf("made %v, where %s had been left", c, left.ID)
+			}
+		})
+	}
+}
+
+// TestLogsHoldNoKeys looks at the log of a container that writes a key.
+func TestLogsHoldNoKeys(t *testing.T) {
+	c := Run(t, Container{Image: Image(t, Curl), Cmd: []string{"sh", "-c", "openssl genpkey -algorithm ed25519; echo done"}, Start: true})
+	Poll(t, 10*time.Second, "the container to end", func() error {
+		if log := Logs(t, c.ID); !strings.HasSuffix(log, "done\n") {
+			return fmt.Errorf("log: %q", log)
+		}
+		return nil
+	})
+	if log := Logs(t, c.ID); log != "(a private key)\ndone\n" {
+		t.Errorf("log: %q", log)
+	}
+}
+
 // TestServerBehaviours proves that the server with a behaviour has it.
 func TestServerBehaviours(t *testing.T) {
 	Engine(t)
@@ -64,11 +96,11 @@ func TestServerBehaviours(t *testing.T) {
 			})
 			WaitHealthy(t, c.ID)
 			at := Published(t, c.ID, 8443)
-			if got := served(t, ca, at); got != old {
+			if got := served(t, ca, at, "web"); got != old {
 				t.Fatalf("serves %s at first, want %s", got, old)
 			}
 			serials := map[string]string{"old": old, "new": ca.place(t, dir, "web")}
-			if got := served(t, ca, at); got != serials[want.change] {
+			if got := served(t, ca, at, "web"); got != serials[want.change] {
 				t.Errorf("after the change it serves %s, want the %s one of %v", got, want.change, serials)
 			}
 			if want.hup == "" {
@@ -90,7 +122,7 @@ func TestServerBehaviours(t *testing.T) {
 				}
 				return nil
 			})
-			if got := served(t, ca, at); got != serials[want.hup] {
+			if got := served(t, ca, at, "web"); got != serials[want.hup] {
 				t.Errorf("after HUP it serves %s, want the %s one of %v", got, want.hup, serials)
 			}
 		})
@@ -141,8 +173,7 @@ func TestServerCrashesOnNew(t *testing.T) {
 func (a authority) place(t *testing.T, dir, name string) string {
 	t.Helper()
 	c := a.issue(t, name, x509.ExtKeyUsageServerAuth)
-	certificate, key := pair(t, c)
-	for file, data := range map[string][]byte{"cert.pem": certificate, "key.pem": key, "ca.pem": certificatePEM(a.certificate.Raw)} {
+	for file, data := range a.files(t, c, "cert.pem", "key.pem", "ca.pem") {
 		if err := os.WriteFile(filepath.Join(dir, file), data, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -157,10 +188,10 @@ func (a authority) client(show ...tls.Certificate) *http.Client {
 	}}
 }
 
-// served returns the serial that a server shows in a handshake.
-func served(t *testing.T, a authority, address string) string {
+// served returns the serial that a server shows in a handshake as name.
+func served(t *testing.T, a authority, address, name string) string {
 	t.Helper()
-	conn, err := tls.Dial("tcp", address, &tls.Config{RootCAs: a.pool()})
+	conn, err := tls.Dial("tcp", address, &tls.Config{RootCAs: a.pool(), ServerName: name})
 	if err != nil {
 		t.Fatalf("handshake with %s: %v", address, err)
 	}

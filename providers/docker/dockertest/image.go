@@ -4,10 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"testing"
 	"time"
 
@@ -20,14 +18,14 @@ import (
 // Kind is a kind of image that Image can make.
 type Kind string
 
-// The kinds. Users and paths are those of the official image of that name, in its Debian flavour.
+// The kinds. Users, paths and the last word of the image's name are those of the official image, in its Debian flavour.
 const (
 	Nginx    Kind = "nginx"    // master root, workers 101; sites in /etc/nginx/conf.d; PID 1 is nginx
 	Postgres Kind = "postgres" // 999; data made at the first start from POSTGRES_USER and POSTGRES_DB; PID 1 is postgres
 	Redis    Kind = "redis"    // 999; redis-server and redis-cli; arguments are the configuration
 	HAProxy  Kind = "haproxy"  // 99; reads /usr/local/etc/haproxy/haproxy.cfg as a master with one worker
-	Curl     Kind = "curl"     // 100:101; curl, psql, openssl and a shell; sleeps
-	GoServer Kind = "tlsserver"
+	Curl     Kind = "curl"     // 100:101; curl, psql, openssl and a shell; sleeps for ever
+	GoServer Kind = "tlsserver" // the command tlsserver alone, no shell; see its flags for how it takes new files
 )
 
 // Image makes the image of a kind unless the engine has it, and returns its name. It stays for later runs; its tag
@@ -35,13 +33,13 @@ const (
 func Image(t testing.TB, kind Kind) string {
 	t.Helper()
 	cli := Engine(t)
-	make, ok := recipes[kind]
+	lay, ok := recipes[kind]
 	if !ok {
 		t.Fatalf("image: no recipe for %q", kind)
 	}
 	root := rootfs{t: t, nodes: map[string]node{}}
 	root.basics()
-	changes := append(make(root), "LABEL "+Label+"=image")
+	changes := append(lay(root), "LABEL "+Label+"=image")
 	name := "certwright-test/" + string(kind) + ":" + root.hash(changes...)
 
 	defer hold(t, "image-"+string(kind))()
@@ -86,6 +84,3 @@ func hold(t testing.TB, name string) (release func()) {
 	}
 	return func() { _ = lock.Unlock() }
 }
-
-// kinds returns every kind in the order of their names.
-func kinds() []Kind { return slices.Sorted(maps.Keys(recipes)) }

@@ -124,7 +124,7 @@ func curl(r rootfs) []string {
 	r.user("curl_user", 100, 101, "/tmp")
 	r.programs("/usr/bin", "curl", "openssl", "psql")
 	r.file("/etc/ssl/openssl.cnf", 0o644, nil)
-	return []string{searchPath, "USER 100:101", `CMD ["sleep", "3600"]`}
+	return []string{searchPath, "USER 100:101", `CMD ["sleep", "infinity"]`}
 }
 
 // goServer builds the program in the directory tlsserver; the go command's cache makes that quick.

@@ -13,7 +13,6 @@ if [ ! -s "$PGDATA/PG_VERSION" ]; then
     if [ "$database" != postgres ]; then
         printf 'CREATE DATABASE "%s"\n' "$database" | $as_postgres postgres --single -F postgres >/dev/null
     fi
-    # The image's own clients come from other containers; an administrator's hba_file replaces this one.
-    printf 'listen_addresses = '"'*'"'\nfsync = off\nlogging_collector = off\n' >>"$PGDATA/postgresql.conf"
+    printf "listen_addresses = '*'\nfsync = off\n" >>"$PGDATA/postgresql.conf"
 fi
 exec $as_postgres "$@"
