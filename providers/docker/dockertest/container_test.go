@@ -191,10 +191,18 @@ func (a authority) client(show ...tls.Certificate) *http.Client {
 // served returns the serial that a server shows in a handshake as name.
 func served(t *testing.T, a authority, address, name string) string {
 	t.Helper()
-	conn, err := tls.Dial("tcp", address, &tls.Config{RootCAs: a.pool(), ServerName: name})
+	serial, err := handshake(a, address, name)
 	if err != nil {
 		t.Fatalf("handshake with %s: %v", address, err)
 	}
+	return serial
+}
+
+func handshake(a authority, address, name string) (serial string, err error) {
+	conn, err := tls.Dial("tcp", address, &tls.Config{RootCAs: a.pool(), ServerName: name})
+	if err != nil {
+		return "", err
+	}
 	defer conn.Close()
-	return conn.ConnectionState().PeerCertificates[0].SerialNumber.Text(16)
+	return conn.ConnectionState().PeerCertificates[0].SerialNumber.Text(16), nil
 }
