@@ -102,20 +102,22 @@ func (dir *Dir) Symlink(target, name string) error {
 
 // Rename moves what is at from to to, in one step, over the file or link that is there. It never replaces a
 // directory.
-func (dir *Dir) Rename(from, to string) error {
+func (dir *Dir) Rename(from, to string) error { return dir.Replace(from, dir, to) }
+
+// Replace is Rename into another directory of the same file system.
+func (dir *Dir) Replace(from string, into *Dir, to string) error {
 	if err := single(from); err != nil {
 		return dir.fail("rename", from, err)
 	}
-	return dir.change("rename", to, func() error {
-		if at, err := dir.stat(to); err == nil && at.Kind == reconcile.KindDirectory {
+	return into.change("rename", to, func() error {
+		if at, err := into.stat(to); err == nil && at.Kind == reconcile.KindDirectory {
 			return unix.EISDIR
 		}
-		return unix.Renameat(dir.fd, from, dir.fd, to)
+		return unix.Renameat(dir.fd, from, into.fd, to)
 	})
 }
 
-// Move moves what is at from into another directory of the same file system (or the same directory), where nothing
-// may stand at to: fs.ErrExist.
+// Move is Replace where nothing may stand at to: fs.ErrExist.
 func (dir *Dir) Move(from string, into *Dir, to string) error {
 	if err := single(from); err != nil {
 		return dir.fail("move", from, err)

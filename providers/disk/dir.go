@@ -50,6 +50,21 @@ func (dir *Dir) Sub(name string) (*Dir, error) {
 	return &Dir{around: dir.around, path: dir.path + "/" + name, fd: fd}, nil
 }
 
+// MakeSub is Sub, and makes the directory first if it is not there; see Disk.Make.
+func (dir *Dir) MakeSub(name string, mode fs.FileMode) (*Dir, error) {
+	sub, err := dir.Sub(name)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return sub, err
+	}
+	if err := dir.Mkdir(name, mode); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, err
+	}
+	if err := dir.Sync(); err != nil {
+		return nil, err
+	}
+	return dir.Sub(name)
+}
+
 // Self says what dir itself is now.
 func (dir *Dir) Self() (FileInfo, error) {
 	info, err := fstat(dir.fd)
@@ -90,11 +105,8 @@ func (dir *Dir) Read(name string, limit int64) ([]byte, FileInfo, error) {
 	if info.Size > limit {
 		return nil, info, dir.fail("read", name, fmt.Errorf("%w: %d bytes, at most %d are read", ErrTooLarge, info.Size, limit))
 	}
-	data := make([]byte, info.Size+1) // one more, to see whether it grew meanwhile
+	data := make([]byte, info.Size) // what is appended meanwhile is of another time than info
 	n, err := readFull(fd, data)
-	if err == nil && n > int(info.Size) {
-		err = fmt.Errorf("%w: it grows while it is read", ErrTooLarge)
-	}
 	if err != nil {
 		return nil, info, dir.fail("read", name, err)
 	}
@@ -106,12 +118,16 @@ func (dir *Dir) Readlink(name string) (string, error) {
 	if err := single(name); err != nil {
 		return "", dir.fail("readlink", name, err)
 	}
-	target := make([]byte, unix.PathMax)
-	n, err := retry(func() (int, error) { return unix.Readlinkat(dir.fd, name, target) })
-	if err != nil {
-		return "", dir.fail("readlink", name, err)
+	for size := 512; ; size *= 2 {
+		target := make([]byte, size)
+		n, err := retry(func() (int, error) { return unix.Readlinkat(dir.fd, name, target) })
+		if err != nil {
+			return "", dir.fail("readlink", name, err)
+		}
+		if n < size { // else it may have been cut off
+			return string(target[:n]), nil
+		}
 	}
-	return string(target[:n]), nil
 }
 
 // open opens what stands at name. A name is one component and O_NOFOLLOW refuses a link there, so there is nothing

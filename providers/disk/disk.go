@@ -53,13 +53,7 @@ func (d Disk) Make(path string, mode fs.FileMode) (*Dir, error) {
 		return nil, err
 	}
 	defer parent.Close()
-	if err := parent.Mkdir(name, mode); err != nil && !errors.Is(err, fs.ErrExist) {
-		return nil, err
-	}
-	if err := parent.Sync(); err != nil {
-		return nil, err
-	}
-	return parent.Sub(name)
+	return parent.MakeSub(name, mode)
 }
 
 // retry repeats a system call that a signal interrupted; some file systems in user space let that show.

@@ -1,0 +1,101 @@
+package files
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"github.com/certwright/certwright/providers/disk"
+	"github.com/certwright/certwright/reconcile"
+)
+
+const backupPrefix = "..certwright-backup-" // and the time, in UTC
+
+// foreign lists what stands at the names a unit needs and is not ours.
+func (j *job) foreign(p *place) (names, words []string, err error) {
+	add := func(name string) error {
+		e, err := p.at(name)
+		if err == nil && e.kind != reconcile.KindAbsent && !e.ours && !slices.Contains(j.copied, name) {
+			names, words = append(names, name), append(words, p.describe(name, e))
+		}
+		return err
+	}
+	for _, name := range j.wanted() {
+		if err := add(name); err != nil {
+			return nil, nil, err
+		}
+	}
+	if p.data == dataForeign {
+		if err := add(dataName); err != nil {
+			return nil, nil, err
+		}
+	}
+	if p.strangePlain {
+		if err := add(manifestName); err != nil {
+			return nil, nil, err
+		}
+	}
+	return names, words, nil
+}
+
+func (j *job) refuse(p *place) error {
+	_, words, err := j.foreign(p)
+	if err != nil || len(words) == 0 {
+		return err
+	}
+	return fmt.Errorf("in %s %s: %w", j.At, strings.Join(words, ", "), reconcile.ErrForeign)
+}
+
+// setAside moves what is foreign at the unit's names into a backup directory that only its owner can look into.
+func (j *job) setAside() error {
+	p, err := j.look()
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	names, _, err := j.foreign(p)
+	if err != nil || len(names) == 0 {
+		return err
+	}
+	backup, err := j.dir.MakeSub(backupPrefix+j.Now.UTC().Format("20060102T150405Z"), 0o700)
+	if err != nil {
+		return err
+	}
+	defer backup.Close()
+	for _, name := range names {
+		if err := j.backUp(name, backup); err != nil {
+			return fmt.Errorf("back up %s: %w", name, err)
+		}
+	}
+	return backup.Sync()
+}
+
+// backUp moves one thing, or copies a file whose inode must stay. An earlier try in the same second may have left
+// something of that name in the backup; both are kept.
+func (j *job) backUp(name string, backup *disk.Dir) error {
+	info, err := j.dir.Stat(name)
+	if err != nil {
+		return err
+	}
+	put := func(to string) error { return j.dir.Move(name, backup, to) }
+	if j.InPlace && info.Kind == reconcile.KindFile && name != manifestName {
+		data, info, err := j.dir.Read(name, maxFile)
+		if err != nil {
+			return err
+		}
+		put = func(to string) error {
+			if err := backup.Create(to, data, info.Mode, info.UID, info.GID); err != nil {
+				return err
+			}
+			j.copied = append(j.copied, name)
+			return backup.SyncFile(to)
+		}
+	}
+	err = put(name)
+	for n := 1; errors.Is(err, fs.ErrExist) && n < 100; n++ {
+		err = put(fmt.Sprintf("%s.%d", name, n))
+	}
+	return err
+}

@@ -1,0 +1,174 @@
+package files
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+
+	"github.com/certwright/certwright/providers/disk"
+	"github.com/certwright/certwright/reconcile"
+	"github.com/certwright/certwright/spec"
+)
+
+// commitAtomic makes ..data lead to the new generation, and the names lead through ..data.
+func (j *job) commitAtomic(p *place) error {
+	if err := j.link(j.generation, dataName, p.data != dataAbsent); err != nil {
+		return err
+	}
+	for _, name := range j.wanted() {
+		e, err := p.at(name)
+		if err != nil {
+			return err
+		}
+		if e.through {
+			continue
+		}
+		if err := j.link(dataName+"/"+name, name, e.kind != reconcile.KindAbsent); err != nil {
+			return err
+		}
+	}
+	if err := j.drop(p); err != nil || p.plain == nil {
+		return err
+	}
+	return absent(j.dir.Remove(manifestName)) // the layout was plain before
+}
+
+// link makes a link, in one step also where something of ours stands.
+func (j *job) link(target, name string, replace bool) error {
+	temporary := j.generation + linkSuffix
+	if err := j.dir.Symlink(target, temporary); err != nil {
+		return err
+	}
+	return j.enter(j.dir, temporary, name, replace)
+}
+
+// enter moves something staged to its name: over something of ours, or where nothing may stand.
+func (j *job) enter(from *disk.Dir, staged, name string, replace bool) error {
+	if replace {
+		return from.Replace(staged, j.dir, name)
+	}
+	err := from.Move(staged, j.dir, name)
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%s appeared just now: %w", name, reconcile.ErrForeign)
+	}
+	return err
+}
+
+// commitPlain claims the names with a manifest first and says last that it is finished; in between, whatever was
+// done is known to be ours.
+func (j *job) commitPlain(p *place) error {
+	gen, err := j.dir.Sub(j.generation)
+	if err != nil {
+		return err
+	}
+	defer gen.Close()
+	if err := j.enter(gen, claimName, manifestName, p.plain != nil); err != nil {
+		return err
+	}
+	for _, f := range j.Files {
+		e, err := p.at(f.Name)
+		if err != nil {
+			return err
+		}
+		if err := j.put(gen, f, e); err != nil {
+			return err
+		}
+	}
+	if err := j.drop(p); err != nil {
+		return err
+	}
+	if p.data == dataPlaced || p.data == dataVacant { // the layout was atomic before
+		if err := absent(j.dir.Remove(dataName)); err != nil {
+			return err
+		}
+	}
+	return gen.Replace(manifestName, j.dir, manifestName)
+}
+
+func (j *job) put(gen *disk.Dir, f reconcile.UnitFile, e entry) error {
+	if !j.InPlace || e.kind != reconcile.KindFile {
+		return j.enter(gen, f.Name, f.Name, e.kind != reconcile.KindAbsent)
+	}
+	// What is staged has shown that the disk has room for it, and has done its work.
+	j.overwritten = append(j.overwritten, f.Name)
+	if err := j.dir.Overwrite(f.Name, f.Data, f.Mode, f.UID, f.GID); err != nil {
+		return ownerHint(err, f)
+	}
+	return gen.Remove(f.Name)
+}
+
+// drop removes the names of ours that are no longer of the unit.
+func (j *job) drop(p *place) error {
+	for _, name := range j.unwanted(p) {
+		e, err := p.at(name)
+		if err != nil {
+			return err
+		}
+		if !e.ours {
+			continue
+		}
+		if err := absent(j.dir.Remove(name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// syncAll makes what was done so far durable, before anything is built on it.
+func syncAll(jobs []*job, one func(*job) error) {
+	var devices []uint64
+	on := map[uint64][]*job{}
+	for _, j := range jobs {
+		if j.err != nil {
+			continue
+		}
+		dev := j.self.Dev
+		if on[dev] == nil {
+			devices = append(devices, dev)
+		}
+		on[dev] = append(on[dev], j)
+	}
+	for _, dev := range devices {
+		group := on[dev]
+		// A new place may lie in directories that an interrupted run made and did not sync.
+		if len(group) <= fewUnits && !slices.ContainsFunc(group, func(j *job) bool { return j.fresh }) {
+			forAll(group, one)
+			continue
+		}
+		err := group[0].dir.SyncFS()
+		for _, j := range group {
+			j.err = err
+		}
+	}
+}
+
+func (j *job) syncStaged() error {
+	gen, err := j.dir.Sub(j.generation)
+	if err != nil {
+		return err
+	}
+	defer gen.Close()
+	names := append(j.wanted(), manifestName)
+	if j.Layout == spec.Plain {
+		names = append(names, claimName)
+	}
+	for _, name := range names {
+		if err := gen.SyncFile(name); err != nil {
+			return err
+		}
+	}
+	if err := gen.Sync(); err != nil {
+		return err
+	}
+	return j.dir.Sync()
+}
+
+func (j *job) syncCommitted() error {
+	for _, name := range j.overwritten {
+		if err := j.dir.SyncFile(name); err != nil {
+			return err
+		}
+	}
+	return j.dir.Sync()
+}

@@ -1,0 +1,300 @@
+package files
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/certwright/certwright/providers/disk"
+	"github.com/certwright/certwright/reconcile"
+	"github.com/certwright/certwright/spec"
+)
+
+const (
+	// batch bounds the open handles: one per unit, and many systems allow 1024 by default.
+	batch = 500
+	// fewUnits of one file system are synced file by file: that costs what they hold, while a sync of the file
+	// system waits for whatever else is being written to it.
+	fewUnits = 2
+	// oldGenerations stay for readers that are on their way through them.
+	oldGenerations = 2
+)
+
+// Write implements reconcile.Places. All units are staged, then synced, then put in place, then synced, so that
+// they share two syncs of each file system.
+func (l Local) Write(ctx context.Context, units []reconcile.Unit) []error {
+	names := &naming{rand: l.Rand}
+	errs := make([]error, 0, len(units))
+	for part := range slices.Chunk(units, batch) {
+		jobs := make([]*job, len(part))
+		for i := range part {
+			jobs[i] = &job{local: l, Unit: part[i], names: names, err: ctx.Err()}
+		}
+		writeAll(jobs)
+		for _, j := range jobs {
+			errs = append(errs, j.err)
+		}
+	}
+	return errs
+}
+
+func writeAll(jobs []*job) {
+	forAll(jobs, (*job).open)
+	refuseDoubles(jobs)
+	forAll(jobs, (*job).stage)
+	syncAll(jobs, (*job).syncStaged)
+	forAll(jobs, (*job).commit)
+	syncAll(jobs, (*job).syncCommitted)
+	each(len(jobs), func(i int) { jobs[i].close() })
+}
+
+func forAll(jobs []*job, step func(*job) error) {
+	each(len(jobs), func(i int) {
+		if jobs[i].err == nil {
+			jobs[i].err = step(jobs[i])
+		}
+	})
+}
+
+// job is one unit on its way.
+type job struct {
+	reconcile.Unit
+	local Local
+	names *naming
+	err   error // the first thing that went wrong; nothing more is changed then, but for clearing up
+
+	dir         *disk.Dir
+	self        disk.FileInfo
+	fresh       bool     // nothing of ours was there
+	generation  string   // the directory the files are staged in
+	overwritten []string // in place
+	copied      []string // names whose foreign files are in the backup and may be written in place
+}
+
+// open makes and opens the place, and refuses the unit if it cannot be written there.
+func (j *job) open() error {
+	if err := j.check(); err != nil {
+		return err
+	}
+	dir, err := j.local.make(j.At)
+	if err != nil {
+		return err
+	}
+	j.dir = dir
+	if j.self, err = dir.Self(); err != nil {
+		return err
+	}
+	p, err := j.look()
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	j.fresh = p.mark() == nil
+	if j.Adopt {
+		return nil
+	}
+	return j.refuse(p)
+}
+
+func (j *job) check() error {
+	if j.Layout != spec.Atomic && j.Layout != spec.Plain {
+		return fmt.Errorf("there is no layout %q", j.Layout)
+	}
+	if j.InPlace && j.Layout != spec.Plain {
+		return errors.New("a file that is mounted by itself can only be written in place: set `layout: plain`")
+	}
+	seen := map[string]bool{}
+	for _, f := range j.Files {
+		if err := checkName(f.Name); err != nil {
+			return err
+		}
+		if seen[f.Name] {
+			return fmt.Errorf("%s is there twice", f.Name)
+		}
+		seen[f.Name] = true
+	}
+	if len(j.Files) == 0 || j.Mark.Installation == "" {
+		return errors.New("a unit has files and the mark of an installation")
+	}
+	return nil
+}
+
+// look finds out what is in the place now, with everything of another installation as foreign.
+func (j *job) look() (*place, error) {
+	p, err := look(j.dir)
+	if err == nil {
+		p.of(j.Mark.Installation)
+	}
+	return p, err
+}
+
+// stage writes the files into a new generation directory, its manifest first, so that it always says whose it is.
+func (j *job) stage() error {
+	p, err := j.look()
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	gen, err := j.begin()
+	if err != nil {
+		return err
+	}
+	defer gen.Close()
+	m := manifest{Mark: j.Mark, Files: j.wanted()}
+	if p.data == dataPlaced && j.Layout == spec.Atomic {
+		m.Previous = append([]string{p.generation}, p.atomic.Previous...)
+		m.Previous = m.Previous[:min(len(m.Previous), oldGenerations)]
+	}
+	if err := gen.Create(manifestName, m.encode(), 0o644, -1, -1); err != nil {
+		return err
+	}
+	if j.Layout == spec.Plain {
+		claim := manifest{Mark: j.Mark, Files: union(j.wanted(), j.unwanted(p)), Unfinished: true}
+		if err := gen.Create(claimName, claim.encode(), 0o644, -1, -1); err != nil {
+			return err
+		}
+	}
+	for _, f := range j.Files {
+		if err := gen.Create(f.Name, f.Data, f.Mode, f.UID, f.GID); err != nil {
+			return ownerHint(err, f)
+		}
+	}
+	return nil
+}
+
+// begin makes the generation directory, under a name that nothing has.
+func (j *job) begin() (*disk.Dir, error) {
+	for tries := 0; ; tries++ {
+		name, err := j.names.next()
+		if err != nil {
+			return nil, err
+		}
+		j.generation = name
+		err = j.dir.Mkdir(name, 0o755)
+		if err == nil {
+			return j.dir.Sub(name)
+		}
+		if !errors.Is(err, fs.ErrExist) || tries == 8 {
+			return nil, err
+		}
+	}
+}
+
+// wanted are the names of the unit's files.
+func (j *job) wanted() []string {
+	names := make([]string, len(j.Files))
+	for i, f := range j.Files {
+		names[i] = f.Name
+	}
+	return names
+}
+
+// unwanted are the names that may be ours in the place and are no longer of the unit.
+func (j *job) unwanted(p *place) []string {
+	names := slices.Clone(j.Old)
+	for _, m := range []*manifest{p.atomic, p.plain} {
+		if m != nil {
+			names = union(names, m.Files)
+		}
+	}
+	wanted := j.wanted()
+	return slices.DeleteFunc(names, func(name string) bool {
+		return slices.Contains(wanted, name) || checkName(name) != nil
+	})
+}
+
+func union(a, b []string) []string {
+	all := slices.Concat(a, b)
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+func ownerHint(err error, f reconcile.UnitFile) error {
+	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EINVAL) {
+		return fmt.Errorf("give %s to %d:%d (run as root or leave owner out): %w", f.Name, f.UID, f.GID, err)
+	}
+	return err
+}
+
+// commit puts what is staged in place.
+func (j *job) commit() error {
+	if j.Adopt {
+		if err := j.setAside(); err != nil {
+			return err
+		}
+	}
+	p, err := j.look()
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	if err := j.refuse(p); err != nil {
+		return err
+	}
+	if j.Layout == spec.Plain {
+		return j.commitPlain(p)
+	}
+	return j.commitAtomic(p)
+}
+
+// close clears up, also after a failure, and gives back what is open.
+func (j *job) close() {
+	if j.dir == nil {
+		return
+	}
+	defer j.dir.Close()
+	if j.generation == "" {
+		return // nothing was begun
+	}
+	if err := sweep(j.dir, j.Mark.Installation, union(j.wanted(), j.Old)); j.err == nil {
+		j.err = err
+	}
+}
+
+// refuseDoubles fails the units that would be written where another one is: their files would be mixed.
+func refuseDoubles(jobs []*job) {
+	type inode struct{ dev, ino uint64 }
+	first := map[inode]*job{}
+	for _, j := range jobs {
+		if j.err != nil {
+			continue
+		}
+		at := inode{j.self.Dev, j.self.Ino}
+		if other, ok := first[at]; ok {
+			j.err = fmt.Errorf("%s and %s are the same directory", other.At, j.At)
+			continue
+		}
+		first[at] = j
+	}
+}
+
+// naming makes names for generations.
+type naming struct {
+	mu   sync.Mutex // guards rand
+	rand io.Reader
+}
+
+func (n *naming) next() (string, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var b [4]byte
+	if _, err := io.ReadFull(n.rand, b[:]); err != nil {
+		return "", fmt.Errorf("randomness for a name: %w", err)
+	}
+	return prefix + hex.EncodeToString(b[:]), nil
+}
+
+// absent is err, but nil when what was to be removed is not there.
+func absent(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
