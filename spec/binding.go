@@ -1,0 +1,164 @@
+package spec
+
+import (
+	"slices"
+	"strings"
+)
+
+var (
+	layouts     = []Layout{Atomic, Plain}
+	trustStores = []string{"system", "java", "nss"}
+	onDeletes   = []string{"keep", "remove", "revoke"}
+)
+
+func (p *parser) binding(name string, v value) {
+	m := p.section(v, &bindingSection)
+	if m == nil {
+		return
+	}
+	b := Binding{Name: name, Pos: v.pos(), Layout: Atomic, Host: Ref{Name: LocalHost}}
+	b.Identity = p.ref(m.get("identity"), &p.identities)
+	b.Trust = p.trust(m.get("trust"))
+	if ref := p.ref(m.get("host"), &p.hosts, LocalHost); ref != nil {
+		b.Host = *ref
+	}
+	b.Consumer = p.consumer(m)
+	b.Place = p.place(m, b)
+	if l := choice(p, m.get("layout"), "layout", layouts); l != "" {
+		b.Layout = l
+	}
+	b.Owner = p.owner(m.get("owner"))
+	b.Files = p.files(m)
+	b.Reload, b.ReloadGiven = p.ladder(m.get("reload")), m.has("reload")
+	b.Probe = p.probe(m.get("probe"))
+	b.Limits = p.limits(m.get("limits"))
+	p.otherBinding(m, b)
+
+	p.checkBinding(m, &b)
+	p.checkProbe(m.get("probe"), &b)
+	p.spec.Bindings = append(p.spec.Bindings, b)
+}
+
+// trust reads the names of CAs and of the roots from outside.
+func (p *parser) trust(v value) []Ref {
+	var refs []Ref
+	for _, each := range p.list(v) {
+		ref := p.ref(each, &p.cas, PublicRoots, SystemRoots)
+		if ref == nil {
+			continue
+		}
+		if slices.ContainsFunc(refs, func(r Ref) bool { return r.Name == ref.Name }) {
+			p.errorf(each, "%s is there already", quote(ref.Name))
+		}
+		refs = append(refs, *ref)
+	}
+	return refs
+}
+
+// checkBinding looks at what the parts of a binding say about each other.
+func (p *parser) checkBinding(m *mapping, b *Binding) {
+	if !m.has("identity") {
+		if !m.has("trust") {
+			p.errorf(m.v, "needs an identity, trust, or both")
+		}
+		p.checkTrustOnly(m, b)
+	}
+	if !m.has("container") && !m.has("service") {
+		for _, key := range []string{"reload", "probe", "path", "trustStore"} {
+			if v := m.get(key); v.node != nil {
+				p.errorf(v, "needs a container")
+			}
+		}
+	}
+}
+
+// checkTrustOnly refuses what needs a key or a certificate in a binding that has none.
+func (p *parser) checkTrustOnly(m *mapping, b *Binding) {
+	for _, f := range b.Files {
+		if f.Content != "" && !f.Content.HoldsTrust() && f.Content != ContentCRL && f.Content != ContentCRLDER {
+			p.errorf(p.open(m.get("files")).get(f.Name), "%s needs an identity, and the binding has only trust", f.Content)
+		}
+	}
+	for _, key := range []string{"probe", "engine", "context"} {
+		if v := m.get(key); v.node != nil {
+			p.errorf(v, "needs an identity")
+		}
+	}
+}
+
+// consumer reads who uses the files; nil when nobody is named.
+func (p *parser) consumer(m *mapping) *Consumer {
+	v := p.oneOf(m, optional, "container", "service")
+	if v.node == nil {
+		return nil
+	}
+	c := &Consumer{Pos: v.pos()}
+	switch {
+	case v.key == "service":
+		if s := p.text(v); s != "" && !isName(s) {
+			p.errorf(v, "%s is no name of a service", quote(v.node.Value))
+		}
+	case isMapping(v):
+		p.selector(v, c)
+	default:
+		c.Container = p.textAs(v, "a string, {compose: project/service} or {label: key=value}")
+		if c.Container != "" && !isDockerName(c.Container) {
+			p.errorf(v, "%s is no name of a container", quote(v.node.Value))
+		}
+	}
+	return c
+}
+
+func (p *parser) selector(v value, c *Consumer) {
+	m := p.section(v, &consumerSection)
+	switch by := p.oneOf(m, required, "compose", "label"); by.key {
+	case "compose":
+		s := p.text(by)
+		c.ComposeProject, c.ComposeService, _ = strings.Cut(s, "/")
+		if s != "" && (!isDockerName(c.ComposeProject) || !isDockerName(c.ComposeService)) {
+			p.errorf(by, "%s is no project/service", quote(by.node.Value))
+		}
+	case "label":
+		s := p.text(by)
+		c.LabelKey, c.LabelValue, _ = strings.Cut(s, "=")
+		if s != "" && c.LabelKey == "" {
+			p.errorf(by, "%s is no key=value and no key", quote(by.node.Value))
+		}
+	}
+}
+
+// otherBinding checks what this version understands and does not carry out.
+func (p *parser) otherBinding(m *mapping, b Binding) {
+	engine := p.section(m.get("engine"), &engineSection)
+	for _, each := range p.list(engine.get("listen")) {
+		p.endpoint(each, "tcp")
+	}
+	p.boolean(engine.get("allowRestart"))
+
+	context := p.section(m.get("context"), &contextSection)
+	if v := context.get("name"); v.node != nil {
+		if s := p.text(v); s != "" && !isName(s) {
+			p.errorf(v, "%s is no name of a context", quote(v.node.Value))
+		}
+	}
+	p.endpoint(context.get("endpoint"), "tcp")
+
+	choice(p, m.get("trustStore"), "trust store", trustStores)
+	p.boolean(m.get("external"))
+	choice(p, m.get("onDelete"), "way to leave", onDeletes)
+	for _, key := range []string{"service", "secret", "config", "engine", "context", "trustStore", "external", "onDelete"} {
+		p.later(m.get(key))
+	}
+	p.needsUsage(m.get("engine"), b, Server)
+	p.needsUsage(m.get("context"), b, Client)
+}
+
+// needsUsage refuses a place for an identity that is not for it.
+func (p *parser) needsUsage(v value, b Binding, u Usage) {
+	if v.node == nil || b.Identity == nil {
+		return
+	}
+	if id := p.spec.Identities[p.identities.at[b.Identity.Name]]; !id.Usage(u) {
+		p.errorf(v, "needs an identity for the usage %s, which %s is not", u, quote(id.Name))
+	}
+}

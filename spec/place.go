@@ -1,0 +1,144 @@
+package spec
+
+import (
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+)
+
+func isMapping(v value) bool { return v.node != nil && v.node.Kind == yaml.MappingNode }
+
+// place reads where the files live.
+func (p *parser) place(m *mapping, b Binding) Place {
+	v := p.oneOf(m, optional, "directory", "volume", "path", "secret", "engine", "context", "trustStore")
+	if v.node == nil {
+		v = m.get("config")
+	} else if v.key != "secret" {
+		p.exclude(v, "config")
+	}
+	place := Place{}
+	if v.node != nil {
+		place.Pos = v.pos()
+	}
+	taken := ""
+	switch v.key {
+	case "":
+		p.errorf(m.v, "needs a place: one of directory, volume, path, secret, config, engine, context, trustStore")
+	case "directory":
+		place.Directory = p.directory(v, b.Host)
+		taken = place.Directory
+	case "volume":
+		place.Volume = p.text(v)
+		if s := place.Volume; s != "" && (len(s) < 2 || !isDockerName(s)) {
+			p.errorf(v, `%s is no name of a volume: want two or more letters, digits, "_", "." and "-", starting with a letter or digit`, quote(v.node.Value))
+		}
+		taken = place.Volume
+	case "path":
+		place.Path = p.inContainer(v)
+		if b.Consumer != nil && place.Path != "" {
+			taken = b.Consumer.String() + ":" + place.Path
+		}
+	case "secret", "config":
+		p.secrets(m)
+	default: // otherBinding looks inside
+		p.exclude(v, "service", "layout", "owner", "files", "reload", "probe")
+		if v.key != "trustStore" {
+			p.exclude(v, "container")
+		}
+	}
+	if taken != "" {
+		p.take(v, b.Host.Name+" "+v.key+" "+taken)
+	}
+	return place
+}
+
+// take gives a place to a binding, unless another has it.
+func (p *parser) take(v value, place string) {
+	if first, taken := p.places[place]; taken {
+		p.errorf(v, "the binding %s has this %s already, at %s", quote(first.in.v.key), v.key, first.pos())
+		return
+	}
+	p.places[place] = v
+}
+
+func (p *parser) directory(v value, host Ref) string {
+	if host.Name != LocalHost {
+		s := p.text(v)
+		if s != "" && !filepath.IsAbs(s) {
+			p.errorf(v, "must be absolute on a host other than local")
+		}
+		return filepath.Clean(s)
+	}
+	dir := p.path(v)
+	store := p.spec.Store.Directory
+	if dir != "" && store != "" && (dir == store || strings.HasPrefix(dir, store+string(filepath.Separator))) {
+		p.errorf(v, "belongs to the store")
+	}
+	return dir
+}
+
+// inContainer returns an absolute path inside a container.
+func (p *parser) inContainer(v value) string {
+	s := p.text(v)
+	if s == "" {
+		return ""
+	}
+	clean := filepath.Clean(s)
+	if !filepath.IsAbs(s) || clean == "/" {
+		p.errorf(v, "must be an absolute path of a directory in the container, and not /")
+		return ""
+	}
+	return clean
+}
+
+// secrets checks Swarm secrets and the configs beside them.
+func (p *parser) secrets(m *mapping) {
+	for _, key := range []string{"secret", "config"} {
+		v := m.get(key)
+		s := p.section(v, &secretSection)
+		bits := p.mode(s.get("mode"))
+		if key == "secret" && s.has("mode") {
+			p.keyMode(s.get("mode"), bits)
+		}
+		p.owner(s.get("owner"))
+		if v.node != nil && !m.has("service") {
+			p.errorf(v, "needs a service")
+		}
+		p.exclude(v, "layout", "owner")
+	}
+}
+
+// owner reads "999", "999:999" or the name of a user.
+func (p *parser) owner(v value) *Owner {
+	const most = 1<<32 - 2 // the last one means "unchanged" to chown(2)
+	s := p.textAs(v, `a string, like "999", "999:999" or a user name`)
+	if s == "" {
+		return nil
+	}
+	user, group, both := strings.Cut(s, ":")
+	uid, err := strconv.ParseUint(user, 10, 32)
+	if err != nil && !both && isUser(s) {
+		return &Owner{Name: s}
+	}
+	gid := uid
+	if both && err == nil {
+		gid, err = strconv.ParseUint(group, 10, 32)
+	}
+	if err != nil || uid > most || gid > most {
+		p.errorf(v, `%s is no owner: want "UID", "UID:GID" or a user name`, quote(v.node.Value))
+		return nil
+	}
+	return &Owner{UID: int(uid), GID: int(gid)}
+}
+
+// isUser follows the rule of useradd(8).
+func isUser(s string) bool {
+	for i, c := range []byte(s) {
+		if !(c == '_' || 'a' <= c && c <= 'z' || i > 0 && (isDigit(c) || c == '-')) {
+			return false
+		}
+	}
+	return s != "" && len(s) <= 32
+}

@@ -1,0 +1,146 @@
+package spec
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+var (
+	protocols      = []string{"tls", "postgres", "redis", "mysql", "smtp", "imap", "ldap"}
+	laterProtocols = []string{"mysql", "smtp", "imap", "ldap"}
+	clientAuths    = []ClientAuth{ClientAuthNone, ClientAuthOptional, ClientAuthRequired}
+)
+
+func (p *parser) probe(v value) *Probe {
+	m := p.section(v, &probeSection)
+	if m == nil {
+		return nil
+	}
+	probe := &Probe{
+		Port:       p.integer(m.get("port"), 1, 65535),
+		Protocol:   "tls",
+		ServerName: p.serverName(m.get("serverName")),
+		ClientAuth: ClientAuthNone,
+		Identity:   p.ref(m.get("identity"), &p.identities),
+		User:       p.text(m.get("user")),
+		Database:   p.text(m.get("database")),
+		Timeout:    5 * time.Second,
+		Pos:        v.pos(),
+	}
+	if protocol := m.get("protocol"); protocol.node != nil {
+		probe.Protocol = choice(p, protocol, "protocol", protocols)
+		if slices.Contains(laterProtocols, probe.Protocol) {
+			p.later(protocol)
+		}
+	}
+	if a := choice(p, m.get("clientAuth"), "clientAuth", clientAuths); a != "" {
+		probe.ClientAuth = a
+	}
+	if timeout := m.get("timeout"); timeout.node != nil {
+		probe.Timeout = p.duration(timeout, time.Second, 5*time.Minute)
+	}
+	return probe
+}
+
+// serverName returns a name that a certificate can have and a client can ask for.
+func (p *parser) serverName(v value) string {
+	s := p.text(v)
+	if s == "" {
+		return ""
+	}
+	n, err := parseName(s)
+	switch {
+	case err != nil:
+		p.errorf(v, "%s: %v", quote(v.node.Value), err)
+	case n.Kind != DNSName && n.Kind != IPName || strings.HasPrefix(n.Value, "*."):
+		p.errorf(v, "must be one DNS name or address")
+	}
+	return n.Value
+}
+
+// checkProbe holds a probe against the identities and the trust it is about.
+func (p *parser) checkProbe(v value, b *Binding) {
+	if b.Probe == nil {
+		return
+	}
+	m := p.open(v)
+	databases := []string{"postgres", "mysql", "ldap", ""}
+	for _, key := range []string{"user", "database"} {
+		if extra := m.get(key); extra.node != nil && !slices.Contains(databases, b.Probe.Protocol) {
+			p.errorf(extra, "only for databases, not for the protocol %s", b.Probe.Protocol)
+		}
+	}
+	if b.Identity != nil {
+		p.checkServer(v, m, b)
+	}
+	p.checkClient(m, b)
+}
+
+func (p *parser) checkServer(v value, m *mapping, b *Binding) {
+	id := p.spec.Identities[p.identities.at[b.Identity.Name]]
+	if !id.Usage(Server) {
+		p.errorf(v, "looks at a server, and the identity %s is for clients only", quote(id.Name))
+		return
+	}
+	if id.From != nil || m.has("serverName") {
+		return
+	}
+	for _, n := range id.Names {
+		if (n.Kind == DNSName || n.Kind == IPName) && !strings.HasPrefix(n.Value, "*.") {
+			b.Probe.ServerName = n.Value
+			return
+		}
+	}
+	p.errorf(m.missing("serverName"), "missing: the identity %s has no name but wildcards to ask for", quote(id.Name))
+}
+
+// checkClient looks at the client that must be accepted: it exists, and is signed by what the server trusts.
+func (p *parser) checkClient(m *mapping, b *Binding) {
+	trusted, outside := p.trusted(b)
+	if b.Probe.Identity != nil {
+		id := p.spec.Identities[p.identities.at[b.Probe.Identity.Name]]
+		v := m.get("identity")
+		switch at, ok := p.cas.at[id.CA.Name]; {
+		case b.Probe.ClientAuth == ClientAuthNone:
+			p.errorf(v, "only beside clientAuth: optional or required")
+		case !id.Usage(Client):
+			p.errorf(v, "%s is no client: its usages have no client", quote(id.Name))
+		case ok && !outside && !slices.ContainsFunc(p.chain(at), func(ca int) bool { return slices.Contains(trusted, ca) }):
+			p.warnf(v, "the CA %s of this client is not in the trust of the binding", quote(id.CA.Name))
+		}
+		return
+	}
+	if b.Probe.ClientAuth != ClientAuthNone && len(b.Trust) > 0 && len(trusted) == 0 {
+		p.errorf(m.get("clientAuth"), "needs a CA of this spec in trust, whose clients are accepted")
+	}
+}
+
+// trusted returns the CAs of this spec that a binding trusts, and whether it trusts anything else.
+func (p *parser) trusted(b *Binding) (cas []int, outside bool) {
+	for _, ref := range b.Trust {
+		if at, ok := p.cas.at[ref.Name]; ok {
+			cas = append(cas, at)
+		} else {
+			outside = true
+		}
+	}
+	if len(b.Trust) > 0 || b.Identity == nil {
+		return cas, outside
+	}
+	at, ok := p.cas.at[p.spec.Identities[p.identities.at[b.Identity.Name]].CA.Name]
+	if !ok {
+		return nil, true
+	}
+	chain := p.chain(at)
+	return chain[len(chain)-1:], false
+}
+
+// chain returns a CA, its parent, and so on to the root.
+func (p *parser) chain(at int) []int {
+	var chain []int
+	for ; at >= 0; at = p.parent(at) {
+		chain = append(chain, at)
+	}
+	return chain
+}
