@@ -14,6 +14,9 @@ type Scope struct {
 	Since time.Time // when this run began: rungs of a ladder tried earlier are tried again
 }
 
+// Has reports whether the binding is in scope.
+func (s Scope) Has(binding string) bool { return len(s.Only) == 0 || slices.Contains(s.Only, binding) }
+
 // Prune says how much may be removed in one plan.
 type Prune int
 
@@ -96,7 +99,7 @@ func (d *differ) due(t time.Time) {
 func (d *differ) selected() []*spec.Binding {
 	var out []*spec.Binding
 	for i := range d.s.Bindings {
-		if b := &d.s.Bindings[i]; len(d.scope.Only) == 0 || slices.Contains(d.scope.Only, b.Name) {
+		if b := &d.s.Bindings[i]; d.scope.Has(b.Name) {
 			out = append(out, b)
 		}
 	}

@@ -1,0 +1,151 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/certwright/certwright/providers/disk"
+	"github.com/certwright/certwright/providers/docker"
+	"github.com/certwright/certwright/providers/files"
+	"github.com/certwright/certwright/providers/formats"
+	"github.com/certwright/certwright/providers/localca"
+	"github.com/certwright/certwright/providers/probe"
+	"github.com/certwright/certwright/providers/store"
+	"github.com/certwright/certwright/reconcile"
+	"github.com/certwright/certwright/spec"
+)
+
+// app is the program with its global flags.
+type app struct {
+	env
+	files          []string
+	host           string
+	dockerContext  string
+	logFormat      string
+	verbose        bool
+	noColor        bool
+	noCouriers     bool
+	courierBinary  string
+	forcedCouriers bool
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "certwright",
+		Short:         "Keep the TLS of Docker as tls.yaml says, proven on the wire",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.NoArgs,
+	}
+	f := root.PersistentFlags()
+	f.StringArrayVarP(&a.files, "file", "f", []string{"tls.yaml"}, "the spec: a file or a directory, may be given several times")
+	f.StringVarP(&a.host, "host", "H", "", "the Docker engine, as docker has it")
+	f.StringVarP(&a.dockerContext, "context", "c", "", "the Docker context, as docker has it")
+	f.StringVar(&a.logFormat, "log-format", "text", "text or json")
+	f.BoolVarP(&a.verbose, "verbose", "v", false, "log every effect")
+	f.BoolVar(&a.noColor, "no-color", false, "no colour, also where the output is a terminal")
+	f.StringVar(&a.courierBinary, "courier-binary", "", "a static certwright of the engine's architecture, for couriers")
+	root.AddCommand(
+		a.validateCommand(), a.planCommand(), a.applyCommand(), a.statusCommand(), a.verifyCommand(), a.whyCommand(),
+		a.rotateCommand(), a.adoptCommand(), a.showCommand(), a.composeCommand(), a.backupCommand(), a.restoreCommand(),
+		a.versionCommand(), a.schemaCommand(), a.courierCommand(),
+	)
+	return root
+}
+
+// load reads the spec.
+func (a *app) load() (*spec.Spec, error) {
+	s, err := spec.Load(a.files, lookup(a.getenv))
+	if err != nil {
+		var missing *os.PathError
+		if errors.As(err, &missing) && errors.Is(err, os.ErrNotExist) {
+			return nil, hinted{err, "`certwright init` writes a first tls.yaml; -f names another file"}
+		}
+		return nil, err
+	}
+	for i := range s.Bindings {
+		if p := &s.Bindings[i].Place; p.Directory != "" {
+			abs, err := filepath.Abs(p.Directory)
+			if err != nil {
+				return nil, err
+			}
+			p.Directory = abs
+		}
+	}
+	return s, nil
+}
+
+func lookup(getenv func(string) string) func(string) (string, bool) {
+	return func(name string) (string, bool) {
+		v := getenv(name)
+		return v, v != ""
+	}
+}
+
+// session is a spec with everything a pass over it needs.
+type session struct {
+	spec    *spec.Spec
+	applier reconcile.Applier
+	store   *store.Store
+}
+
+func (s *session) close() error { return s.store.Close() }
+
+// open wires the providers. A writer holds the store's lock until it is closed.
+func (a *app) open(ctx context.Context, writer bool) (*session, error) {
+	s, err := a.load()
+	if err != nil {
+		return nil, err
+	}
+	passphrase, err := a.passphrase(s.Store)
+	if err != nil {
+		return nil, err
+	}
+	around := a.logged()
+	d := disk.Disk{Around: around}
+	st, err := store.Open(ctx, s.Store.Directory, store.Options{Passphrase: passphrase, Writer: writer, Project: s.Project, Disk: d})
+	if err != nil {
+		return nil, err
+	}
+	engines := docker.Engines{spec.LocalHost: docker.New(spec.LocalHost, docker.Options{
+		Endpoint: a.host, Context: a.dockerContext, Getenv: a.getenv, Project: s.Project, CourierBinary: a.courierBinary,
+		ForceCourier: a.forcedCouriers, Secret: a.secret, Around: around, Now: a.now,
+	})}
+	local := &files.Local{Disk: d, Rand: rand.Reader}
+	applier := reconcile.Applier{
+		Providers: reconcile.Providers{
+			Store: st, Authority: &localca.CA{Passphrase: a.secret, Now: a.now}, Formats: formats.Formats{},
+			Places: docker.Places{Local: local, Engines: engines}, Engines: engines, Prober: probe.Prober{},
+			Secret: a.secret, Roots: formats.Roots,
+		},
+		Spec: s, Clock: a.now, Couriers: !a.noCouriers,
+	}
+	return &session{spec: s, applier: applier, store: st}, nil
+}
+
+// only checks the bindings a command was given.
+func only(s *spec.Spec, names []string) error {
+	for _, n := range names {
+		if s.BindingByName(n) == nil {
+			return unknown("binding", n, slices.Collect(func(yield func(string) bool) {
+				for _, b := range s.Bindings {
+					if !yield(b.Name) {
+						return
+					}
+				}
+			}))
+		}
+	}
+	return nil
+}
+
+func unknown(kind, name string, known []string) error {
+	return hinted{fmt.Errorf("no %s named %q", kind, name), fmt.Sprintf("the spec has %v", known)}
+}

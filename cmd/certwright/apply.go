@@ -1,0 +1,185 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/certwright/certwright/reconcile"
+	"github.com/certwright/certwright/spec"
+)
+
+// applying are the flags of apply and of what ends in one.
+type applying struct {
+	names     []string
+	prune     string
+	wait      time.Duration
+	initStore bool
+}
+
+func (a *app) applyCommand() *cobra.Command {
+	var f applying
+	c := &cobra.Command{
+		Use:   "apply",
+		Short: "Carry the plan out, pass after pass, until it is empty",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return a.apply(cmd.Context(), f, nil) },
+	}
+	c.Flags().DurationVar(&f.wait, "wait", 0, "also wait this long until every binding is Ready or Unverified")
+	c.Flags().BoolVar(&f.initStore, "init-store", false, "make the store although CI is set")
+	a.scopeFlags(c, &f.names, &f.prune)
+	return c
+}
+
+// apply converges. wish, if not nil, changes the state first.
+func (a *app) apply(ctx context.Context, f applying, wish func(*spec.Spec, *reconcile.State) error) error {
+	s, err := a.open(ctx, true)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	if err := a.mayInit(s.spec, f.initStore); err != nil {
+		return err
+	}
+	if err := a.warn(s.spec); err != nil {
+		return err
+	}
+	scope, err := scopeOf(s.spec, f.names, f.prune)
+	if err != nil {
+		return err
+	}
+	if wish != nil {
+		if err := record(ctx, s, wish); err != nil {
+			return err
+		}
+	}
+	p := newProgress(a)
+	s.applier.Report = p.event
+	out, err := s.applier.Converge(ctx, scope)
+	p.close()
+	if err != nil {
+		return a.lost(err)
+	}
+	status := reconcile.Assess(s.spec, out.World, out.Plan)
+	if f.wait > 0 {
+		if out, status, err = a.await(ctx, s, scope, f.wait, out, status); err != nil {
+			return a.lost(err)
+		}
+	}
+	return a.conclude(s, scope, out, status)
+}
+
+// await converges again and again until every binding is Ready or Unverified, or time is up.
+func (a *app) await(ctx context.Context, s *session, scope reconcile.Scope, patience time.Duration, out reconcile.Outcome, status reconcile.Status) (reconcile.Outcome, reconcile.Status, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for !proved(status, scope) {
+		select {
+		case <-ctx.Done():
+			return out, status, nil
+		case <-time.After(500 * time.Millisecond):
+		}
+		next, err := s.applier.Converge(ctx, scope)
+		if ctx.Err() != nil {
+			return out, status, nil
+		}
+		if err != nil {
+			return out, status, err
+		}
+		out, status = next, reconcile.Assess(s.spec, next.World, next.Plan)
+	}
+	return out, status, nil
+}
+
+func proved(s reconcile.Status, scope reconcile.Scope) bool {
+	for _, b := range s.Bindings {
+		if scope.Has(b.Name) && b.State != reconcile.Ready && b.State != reconcile.Unverified {
+			return false
+		}
+	}
+	return true
+}
+
+// conclude says how the bindings stand now and gives the exit code.
+func (a *app) conclude(s *session, scope reconcile.Scope, out reconcile.Outcome, status reconcile.Status) error {
+	if len(out.Done) == 0 && out.Plan.Empty() {
+		fmt.Fprintf(a.out, "%s: nothing to do.\n", s.spec.Project)
+	}
+	a.bindings(status, scope)
+	if out.Err != nil && !out.Plan.Empty() {
+		return exit{exitPart, out.Err}
+	}
+	if len(out.Plan.Blocked) > 0 || !out.Plan.Empty() {
+		a.refusals("Blocked", red, out.Plan.Blocked)
+		return exit{code: exitPart}
+	}
+	for _, b := range status.Bindings {
+		if scope.Has(b.Name) && !b.State.Settled() {
+			return exit{code: exitPart}
+		}
+	}
+	return nil
+}
+
+// mayInit keeps a throw-away CI runner from making CAs that are lost with it.
+func (a *app) mayInit(s *spec.Spec, allowed bool) error {
+	if allowed || a.getenv("CI") == "" {
+		return nil
+	}
+	if _, err := os.Stat(s.Store.Directory); !errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return hinted{
+		fmt.Errorf("there is no store at %s, and CI is set: a CA made here would be lost with the runner", s.Store.Directory),
+		"restore the store, or run `certwright apply --init-store` if this is where it shall be",
+	}
+}
+
+// lost adds what to do to the errors of observing.
+func (a *app) lost(err error) error {
+	if errors.Is(err, reconcile.ErrLostStore) {
+		return hinted{err, "bring it back with `certwright restore FILE`; if it is gone for good, move the files away or change `project`"}
+	}
+	return err
+}
+
+// warn prints what is allowed and probably not meant.
+func (a *app) warn(s *spec.Spec) error {
+	for _, w := range s.Warnings {
+		fmt.Fprintf(a.err, "certwright: warning: %s: %s: %s\n", w.Pos, w.Path, w.Msg)
+	}
+	return nil
+}
+
+// record changes the state before the first pass: a wish.
+func record(ctx context.Context, s *session, wish func(*spec.Spec, *reconcile.State) error) error {
+	st, err := s.store.Load(ctx)
+	if err != nil {
+		return err
+	}
+	st = st.Clone()
+	if err := wish(s.spec, &st); err != nil {
+		return err
+	}
+	return s.store.Commit(ctx, st)
+}
+
+func scopeOf(s *spec.Spec, names []string, prune string) (reconcile.Scope, error) {
+	scope := reconcile.Scope{Only: names}
+	switch prune {
+	case "true", "":
+		scope.Prune = reconcile.PruneSome
+	case "false":
+		scope.Prune = reconcile.PruneNone
+	case "all":
+		scope.Prune = reconcile.PruneAll
+	default:
+		return scope, fmt.Errorf("--prune is true, false or all, not %q", prune)
+	}
+	return scope, only(s, names)
+}

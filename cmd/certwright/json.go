@@ -1,0 +1,166 @@
+package main
+
+import (
+	"encoding/json"
+	"io"
+	"time"
+
+	"github.com/certwright/certwright/reconcile"
+)
+
+func printJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
+
+// when is a time as the JSON has it: RFC 3339 in UTC, or null.
+func when(t time.Time) *string {
+	if t.IsZero() {
+		return nil
+	}
+	s := t.UTC().Format(time.RFC3339)
+	return &s
+}
+
+type stepDocument struct {
+	ID         int    `json:"id"`
+	Action     string `json:"action"`
+	Subject    string `json:"subject"`
+	Summary    string `json:"summary"`
+	Reason     string `json:"reason"`
+	After      []int  `json:"after"`
+	Interrupts bool   `json:"interrupts"`
+}
+
+type refusalDocument struct {
+	Subject string `json:"subject"`
+	Reason  string `json:"reason"`
+	Hint    string `json:"hint"`
+}
+
+type planDocument struct {
+	Project    string            `json:"project"`
+	Changes    int               `json:"changes"`
+	Interrupts []string          `json:"interrupts"`
+	Steps      []stepDocument    `json:"steps"`
+	Blocked    []refusalDocument `json:"blocked"`
+	Waiting    []refusalDocument `json:"waiting"`
+	Next       *string           `json:"next"`
+}
+
+func planJSON(p reconcile.Plan) planDocument {
+	d := planDocument{
+		Project: p.Project, Changes: len(p.Steps), Interrupts: interrupted(p), Steps: []stepDocument{},
+		Blocked: refusalsJSON(p.Blocked), Waiting: refusalsJSON(p.Waiting), Next: when(p.Next),
+	}
+	for _, s := range p.Steps {
+		d.Steps = append(d.Steps, stepDocument{
+			ID: s.ID, Action: s.Action.Kind(), Subject: s.Action.Subject(), Summary: s.Action.String(), Reason: s.Reason,
+			After: append([]int{}, s.After...), Interrupts: s.Action.Interrupts(),
+		})
+	}
+	return d
+}
+
+func refusalsJSON(all []reconcile.Refusal) []refusalDocument {
+	out := []refusalDocument{}
+	for _, r := range all {
+		out = append(out, refusalDocument{r.Subject, r.Reason, r.Hint})
+	}
+	return out
+}
+
+type generationDocument struct {
+	ID       int     `json:"id"`
+	State    string  `json:"state"`
+	KeyID    string  `json:"keyId"`
+	NotAfter *string `json:"notAfter"`
+}
+
+type caDocument struct {
+	Name        string               `json:"name"`
+	Kind        string               `json:"kind"`
+	Generations []generationDocument `json:"generations"`
+}
+
+type identityDocument struct {
+	Name      string  `json:"name"`
+	CA        string  `json:"ca"`
+	Serial    *string `json:"serial"`
+	NotBefore *string `json:"notBefore"`
+	NotAfter  *string `json:"notAfter"`
+	RenewAt   *string `json:"renewAt"`
+	Issued    *string `json:"issued"`
+	Reason    string  `json:"reason"`
+}
+
+type targetDocument struct {
+	Host         string  `json:"host"`
+	Kind         string  `json:"kind"`
+	Name         string  `json:"name"`
+	ServedSerial *string `json:"servedSerial"`
+	WantedSerial *string `json:"wantedSerial"`
+}
+
+type conditionsDocument struct {
+	Issued *bool `json:"issued"`
+	Placed *bool `json:"placed"`
+	Loaded *bool `json:"loaded"`
+	Served *bool `json:"served"`
+}
+
+type bindingDocument struct {
+	Name       string             `json:"name"`
+	State      string             `json:"state"`
+	Reason     string             `json:"reason"`
+	Hint       string             `json:"hint"`
+	Conditions conditionsDocument `json:"conditions"`
+	Targets    []targetDocument   `json:"targets"`
+}
+
+type statusDocument struct {
+	Project    string             `json:"project"`
+	Converged  bool               `json:"converged"`
+	CAs        []caDocument       `json:"cas"`
+	Identities []identityDocument `json:"identities"`
+	Bindings   []bindingDocument  `json:"bindings"`
+}
+
+func statusJSON(project string, s reconcile.Status) statusDocument {
+	d := statusDocument{Project: project, Converged: s.Converged, CAs: []caDocument{}, Identities: []identityDocument{}, Bindings: []bindingDocument{}}
+	for _, c := range s.CAs {
+		ca := caDocument{Name: c.Name, Kind: c.Kind, Generations: []generationDocument{}}
+		for _, g := range c.Generations {
+			ca.Generations = append(ca.Generations, generationDocument{g.ID, g.State, g.KeyID, when(g.NotAfter)})
+		}
+		d.CAs = append(d.CAs, ca)
+	}
+	for _, i := range s.Identities {
+		id := identityDocument{Name: i.Name, CA: i.CA, RenewAt: when(i.RenewAt), Reason: i.Reason}
+		if x := i.Issued; x != nil {
+			id.Serial, id.NotBefore, id.NotAfter, id.Issued = word(x.Serial), when(x.NotBefore), when(x.NotAfter), when(x.IssuedAt)
+		}
+		d.Identities = append(d.Identities, id)
+	}
+	for _, b := range s.Bindings {
+		bd := bindingDocument{
+			Name: b.Name, State: string(b.State), Reason: b.Reason, Hint: b.Hint,
+			Conditions: conditionsDocument{b.Issued, b.Placed, b.Loaded, b.Served}, Targets: []targetDocument{},
+		}
+		for _, t := range b.Targets {
+			bd.Targets = append(bd.Targets, targetDocument{t.Host, t.Kind, t.Name, word(t.ServedSerial), word(t.WantedSerial)})
+		}
+		d.Bindings = append(d.Bindings, bd)
+	}
+	return d
+}
+
+// word is a string, or null where there is none.
+func word(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}

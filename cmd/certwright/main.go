@@ -1,0 +1,95 @@
+// Command certwright keeps the TLS of Docker hosts as tls.yaml says.
+//
+// It reads flags, wires the providers, prints, and sets the exit code; it decides nothing about TLS.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/certwright/certwright/reconcile"
+)
+
+// The exit codes (DESIGN.md 1.3).
+const (
+	exitDone    = 0
+	exitNothing = 1 // nothing was done: bad spec, store does not open, no engine
+	exitPending = 2 // plan --exit-code: there are steps
+	exitPart    = 3 // something failed, is blocked, or was not Ready in time
+)
+
+// env is the outside of the program, so that a test can be another one.
+type env struct {
+	in       io.Reader
+	out, err io.Writer
+	getenv   func(string) string
+	now      func() time.Time
+	// around is put around every side effect; nil in the product.
+	around reconcile.Around
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], env{in: os.Stdin, out: os.Stdout, err: os.Stderr, getenv: os.Getenv, now: time.Now})
+	stop()
+	os.Exit(code)
+}
+
+// exit is an error that has its own exit code. A nil err says nothing.
+type exit struct {
+	code int
+	err  error
+}
+
+func (e exit) Error() string {
+	if e.err == nil {
+		return ""
+	}
+	return e.err.Error()
+}
+
+func (e exit) Unwrap() error { return e.err }
+
+// hinted is an error that ends with what to do.
+type hinted struct {
+	err  error
+	hint string
+}
+
+func (h hinted) Error() string { return h.err.Error() }
+func (h hinted) Unwrap() error { return h.err }
+
+// run is the program: it returns the exit code.
+func run(ctx context.Context, args []string, e env) int {
+	a := &app{env: e}
+	cmd := a.root()
+	cmd.SetArgs(args)
+	cmd.SetIn(e.in)
+	cmd.SetOut(e.out)
+	cmd.SetErr(e.err)
+	err := cmd.ExecuteContext(ctx)
+	if err == nil {
+		return exitDone
+	}
+	if text := err.Error(); text != "" {
+		for line := range strings.Lines(text) {
+			fmt.Fprintf(e.err, "certwright: %s\n", strings.TrimRight(line, "\n"))
+		}
+	}
+	var h hinted
+	if errors.As(err, &h) {
+		fmt.Fprintf(e.err, "certwright: hint: %s\n", h.hint)
+	}
+	var x exit
+	if errors.As(err, &x) {
+		return x.code
+	}
+	return exitNothing
+}

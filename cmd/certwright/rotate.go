@@ -1,0 +1,101 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/certwright/certwright/reconcile"
+	"github.com/certwright/certwright/spec"
+)
+
+func (a *app) rotateCommand() *cobra.Command {
+	var f applying
+	var later bool
+	c := &cobra.Command{
+		Use:   "rotate identity/NAME",
+		Short: "Record the wish for a new certificate, and carry it out",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			name, ok := strings.CutPrefix(args[0], "identity/")
+			if !ok {
+				return hinted{fmt.Errorf("cannot rotate %q", args[0]), "name an identity: `certwright rotate identity/NAME`; ca/NAME is not in this version"}
+			}
+			wish := func(s *spec.Spec, st *reconcile.State) error { return a.wishRotation(s, st, name) }
+			if later {
+				return a.wish(cmd, wish)
+			}
+			return a.apply(cmd.Context(), f, wish)
+		},
+	}
+	c.Flags().BoolVar(&later, "defer", false, "record the wish only; the next pass carries it out")
+	c.Flags().DurationVar(&f.wait, "wait", 0, "also wait this long until every binding is Ready or Unverified")
+	return c
+}
+
+func (a *app) wishRotation(s *spec.Spec, st *reconcile.State, name string) error {
+	id := s.IdentityByName(name)
+	if id == nil {
+		known := make([]string, len(s.Identities))
+		for i := range s.Identities {
+			known[i] = s.Identities[i].Name
+		}
+		return unknown("identity", name, known)
+	}
+	if id.From != nil {
+		return fmt.Errorf("identity %s is issued by something else: rotate it there", name)
+	}
+	if i, ok := st.Identities[name]; ok {
+		st.Wishes["identity/"+name] = reconcile.Wish{At: a.now(), Serial: i.Serial}
+	}
+	return nil
+}
+
+// wish records a wish and does nothing else.
+func (a *app) wish(cmd *cobra.Command, wish func(*spec.Spec, *reconcile.State) error) error {
+	s, err := a.open(cmd.Context(), true)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	return record(cmd.Context(), s, wish)
+}
+
+func (a *app) adoptCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "adopt BINDING",
+		Short: "Take over files that certwright did not make, keeping a backup beside them",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.apply(cmd.Context(), applying{names: args}, func(s *spec.Spec, st *reconcile.State) error {
+				if !slices.ContainsFunc(s.Bindings, func(b spec.Binding) bool { return b.Name == args[0] }) {
+					return only(s, args)
+				}
+				st.Wishes["binding/"+args[0]] = reconcile.Wish{At: a.now(), Adopt: true}
+				return nil
+			})
+		},
+	}
+	return c
+}
+
+func (a *app) validateCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "validate",
+		Short: "Read the spec and say everything that is wrong with it",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			s, err := a.load()
+			if err != nil {
+				return err
+			}
+			if err := a.warn(s); err != nil {
+				return err
+			}
+			fmt.Fprintf(a.out, "%s: %d CAs, %d identities, %d bindings: good.\n", s.Project, len(s.CAs), len(s.Identities), len(s.Bindings))
+			return nil
+		},
+	}
+}

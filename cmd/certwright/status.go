@@ -1,0 +1,151 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/certwright/certwright/reconcile"
+)
+
+func (a *app) statusCommand() *cobra.Command {
+	var output string
+	var exitCode bool
+	c := &cobra.Command{
+		Use:   "status",
+		Short: "Show every CA, identity and binding, and what is served",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, err := a.open(cmd.Context(), false)
+			if err != nil {
+				return err
+			}
+			defer s.close()
+			w, plan, err := a.look(cmd, s, reconcile.Scope{})
+			if err != nil {
+				return err
+			}
+			status := reconcile.Assess(s.spec, w, plan)
+			switch output {
+			case "json":
+				err = printJSON(a.out, statusJSON(s.spec.Project, status))
+			case "table":
+				a.statusTable(s, status)
+			default:
+				err = fmt.Errorf("no output named %q: table or json", output)
+			}
+			if err == nil && exitCode {
+				return statusExit(status, nil)
+			}
+			return err
+		},
+	}
+	c.Flags().StringVarP(&output, "output", "o", "table", "table or json")
+	c.Flags().BoolVar(&exitCode, "exit-code", false, "exit with 3 if a binding is anything but Ready, Unverified or Waiting")
+	c.Flags().BoolVar(&a.noCouriers, "no-couriers", false, "look by reading only; what cannot be seen so stays Unverified")
+	return c
+}
+
+// statusExit is 3 if one of the bindings is not settled; no names mean all.
+func statusExit(s reconcile.Status, names []string) error {
+	for _, b := range s.Bindings {
+		if (len(names) == 0 || slices.Contains(names, b.Name)) && !b.State.Settled() {
+			return exit{code: exitPart}
+		}
+	}
+	return nil
+}
+
+func (a *app) statusTable(s *session, status reconcile.Status) {
+	word := "converged"
+	if !status.Converged {
+		word = "not converged"
+	}
+	fmt.Fprintf(a.out, "%s: %s\n", s.spec.Project, word)
+	if s.spec.Store.Passphrase == nil {
+		fmt.Fprintf(a.out, "%s\n", a.paint(yellow, "the store has no passphrase: its keys are protected by file permissions alone"))
+	}
+	fmt.Fprintln(a.out, "\nCAs")
+	t := a.table()
+	for _, c := range status.CAs {
+		for _, g := range c.Generations {
+			t.row(c.Name, g.State, "key "+short(g.KeyID), "until "+stamp(g.NotAfter))
+		}
+		if len(c.Generations) == 0 {
+			t.row(c.Name, "not made yet")
+		}
+	}
+	t.flush()
+	fmt.Fprintln(a.out, "\nIdentities")
+	t = a.table()
+	for _, i := range status.Identities {
+		if i.Issued == nil {
+			t.row(i.Name, "not issued", "", "", i.Reason)
+			continue
+		}
+		t.row(i.Name, "serial "+short(i.Issued.Serial), "until "+stamp(i.Issued.NotAfter), renewal(i), i.Reason)
+	}
+	t.flush()
+	a.bindings(status, reconcile.Scope{})
+}
+
+func renewal(i reconcile.IdentityStatus) string {
+	if i.RenewAt.IsZero() {
+		return "issued by something else"
+	}
+	return "renewed " + stamp(i.RenewAt)
+}
+
+// bindings prints a line for each binding in scope, and for each target that differs.
+func (a *app) bindings(status reconcile.Status, scope reconcile.Scope) {
+	if len(status.Bindings) == 0 {
+		return
+	}
+	fmt.Fprintln(a.out, "\nBindings")
+	t := a.table()
+	for _, b := range status.Bindings {
+		if scope.Has(b.Name) {
+			t.row(b.Name, a.paint(stateColour(b.State), string(b.State)), b.Reason, targets(b))
+		}
+	}
+	t.flush()
+	for _, b := range status.Bindings {
+		if scope.Has(b.Name) && b.Hint != "" {
+			fmt.Fprintf(a.out, "  hint: %s: %s\n", b.Name, b.Hint)
+		}
+	}
+}
+
+func targets(b reconcile.BindingStatus) string {
+	var out []string
+	for _, t := range b.Targets {
+		switch {
+		case t.ServedSerial == "":
+		case t.ServedSerial == t.WantedSerial:
+			out = append(out, t.Name+" serves "+short(t.ServedSerial))
+		default:
+			out = append(out, t.Name+" serves "+short(t.ServedSerial)+", not "+short(t.WantedSerial))
+		}
+	}
+	return strings.Join(out, "; ")
+}
+
+func stateColour(s reconcile.BindingState) string {
+	switch s {
+	case reconcile.Ready:
+		return green
+	case reconcile.Unverified, reconcile.Waiting, reconcile.Progressing:
+		return yellow
+	}
+	return red
+}
+
+// short is enough of a serial or key id to tell it from others; -o json has the whole.
+func short(hex string) string {
+	if len(hex) > 12 {
+		return hex[:12]
+	}
+	return hex
+}

@@ -1,0 +1,198 @@
+package reconcile
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+
+	"github.com/certwright/certwright/spec"
+)
+
+// Causes is the chain behind a binding's state: what each of the five layers shows (DESIGN.md 2.1), the first
+// that differs being the cause, and what happens next.
+type Causes struct {
+	Binding BindingStatus
+	Layers  []Layer
+	Next    string
+}
+
+// Layer is one of wanted, stored, placed, mounted, served.
+type Layer struct{ Name, Text string }
+
+// Why explains a binding. It is pure.
+func Why(s *spec.Spec, w World, plan Plan, status BindingStatus) Causes {
+	v := newView(s, &w)
+	b := v.bindings[status.Name]
+	c := Causes{Binding: status, Layers: []Layer{{"wanted", v.wantedText(b)}, {"stored", v.storedText(b)}}}
+	at, refused, _ := v.locate(b)
+	if refused != nil {
+		c.Layers = append(c.Layers, Layer{"placed", "no: " + refused.Reason})
+	}
+	for _, l := range at {
+		c.Layers = append(c.Layers, Layer{"placed", v.placedText(plan, b, l)})
+		for _, x := range l.containers {
+			c.Layers = append(c.Layers, Layer{"mounted", mountedText(x, l)})
+		}
+	}
+	for _, x := range v.consumers(b) {
+		c.Layers = append(c.Layers, Layer{"served", v.servedText(b, x)})
+	}
+	c.Next = next(plan, b, status)
+	return c
+}
+
+func (v *view) wantedText(b *spec.Binding) string {
+	text := "trust alone"
+	if b.Identity != nil {
+		text = "identity " + b.Identity.Name
+	}
+	return fmt.Sprintf("%s, declared at %s", text, b.Pos)
+}
+
+func (v *view) storedText(b *spec.Binding) string {
+	if b.Identity == nil {
+		return "nothing of its own"
+	}
+	i, ok := v.issued(b.Identity.Name, v.w.State)
+	if !ok {
+		return "no certificate"
+	}
+	return fmt.Sprintf("serial %s, until %s", i.Serial, stamp(i.NotAfter))
+}
+
+func (v *view) placedText(plan Plan, b *spec.Binding, l located) string {
+	for _, s := range plan.Steps {
+		if p, ok := s.Action.(Place); ok && p.Binding == b.Name && p.At == l.at {
+			return fmt.Sprintf("not as wanted in %s: %s", l.at, s.Reason)
+		}
+	}
+	if p := v.w.Places[l.at]; p.Err != "" {
+		return fmt.Sprintf("unknown in %s: %s", l.at, p.Err)
+	}
+	for _, r := range plan.Blocked {
+		if r.Subject == "binding/"+b.Name && (r.State == Blocked || r.State == Contested) {
+			return fmt.Sprintf("not in %s: %s", l.at, r.Reason)
+		}
+	}
+	return fmt.Sprintf("as wanted in %s", l.at)
+}
+
+func mountedText(c Container, l located) string {
+	switch {
+	case !mounts(c, l.at):
+		return c.Name + " does not mount it"
+	case l.files:
+		return c.Name + " mounts single files of it, which pins what they were when it started"
+	}
+	return c.Name + " mounts it"
+}
+
+func (v *view) servedText(b *spec.Binding, c Container) string {
+	s, probed := v.w.Served[TargetKey(b.Name, c)]
+	switch {
+	case !c.Running():
+		return c.Name + " is " + c.State
+	case b.Probe == nil:
+		return c.Name + ": there is no probe"
+	case !probed:
+		return c.Name + " was not probed"
+	case s.Err != "":
+		return c.Name + ": " + s.Err
+	}
+	text := c.Name + " serves " + s.Serial
+	if f := fault(b, c, s); f != nil {
+		text += "; " + f.Reason
+	}
+	return text
+}
+
+// next says what certwright does next about a binding.
+func next(plan Plan, b *spec.Binding, status BindingStatus) string {
+	for _, s := range plan.Steps {
+		if s.Action.Subject() == "binding/"+b.Name || (b.Identity != nil && s.Action.Subject() == "identity/"+b.Identity.Name) {
+			return fmt.Sprintf("apply will %s (%s)", s.Action, s.Reason)
+		}
+	}
+	switch {
+	case !status.State.Settled():
+		return "nothing by itself"
+	case plan.Next.IsZero():
+		return "nothing"
+	}
+	return "nothing before " + stamp(plan.Next) + ", when the next certificate is due"
+}
+
+// Edge is one client and one server, and whether the server let the client in.
+type Edge struct {
+	Client, Server string // an identity and a target
+	Wanted         bool   // the server's trust has the client's root, and the client's has the server's
+	Answer         Answer
+	Problem        string // why it could not be asked, or the client's own refusal
+}
+
+// Broken reports whether the wire differs from what trust says.
+func (e Edge) Broken() bool {
+	return e.Answer != NotAsked && (e.Answer == LetIn) != e.Wanted
+}
+
+// Words says what happened.
+func (e Edge) Words() string {
+	switch e.Answer {
+	case LetIn:
+		return "let in"
+	case Refused:
+		return "refused"
+	}
+	return "not asked: " + e.Problem
+}
+
+// Matrix asks every server that wants client certificates about every client identity of the spec.
+func Matrix(ctx context.Context, p Providers, s *spec.Spec, w World, names []string, couriers bool) []Edge {
+	v := newView(s, &w)
+	var edges []Edge
+	for i := range s.Bindings {
+		b := &s.Bindings[i]
+		if b.Probe == nil || b.Probe.ClientAuth == spec.ClientAuthNone || len(names) > 0 && !slices.Contains(names, b.Name) {
+			continue
+		}
+		m, _ := v.material(b, w.State)
+		for _, id := range s.Identities {
+			client, ok := v.issued(id.Name, w.State)
+			if !ok || !id.Usage(spec.Client) {
+				continue
+			}
+			for _, c := range v.consumers(b) {
+				if c.Running() {
+					edges = append(edges, v.edge(ctx, p, b, c, client, id.Name, m, couriers))
+				}
+			}
+		}
+	}
+	return edges
+}
+
+func (v *view) edge(ctx context.Context, p Providers, b *spec.Binding, c Container, client Issued, name string, m material, couriers bool) Edge {
+	req := v.request(p, b, c, v.w.State, couriers)
+	req.ClientAuth, req.Good = spec.ClientAuthRequired, &client
+	if b.Probe.User == "" {
+		req.User = v.ids[name].Subject.CommonName
+	}
+	served := probe(ctx, p, req)
+	e := Edge{Client: name, Server: req.Address, Answer: served.Accepted, Problem: cmp.Or(served.Err, served.ClientErr)}
+	e.Wanted = slices.ContainsFunc(m.trust, func(d []byte) bool { return slices.Equal(d, client.Root) })
+	return e
+}
+
+// Sorted goes over a map in the order of its keys.
+func Sorted[V any](m map[string]V) iter.Seq2[string, V] {
+	return func(yield func(string, V) bool) {
+		for _, k := range slices.Sorted(maps.Keys(m)) {
+			if !yield(k, m[k]) {
+				return
+			}
+		}
+	}
+}
