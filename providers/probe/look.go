@@ -18,6 +18,7 @@ import (
 type target struct {
 	reconcile.ProbeRequest
 	question wire.Question
+	good     *tls.Certificate // the client that must be accepted, nil if there is none that can be used
 }
 
 // asks reports whether it matters what the server makes of a client.
@@ -149,12 +150,6 @@ func (t target) late(ctx context.Context, err error, what string) error {
 		return fmt.Errorf("%s within %s", what, t.Timeout.Round(time.Millisecond))
 	}
 	return err
-}
-
-// good is the client that must be accepted; nil if there is none that can be used.
-func (t target) good() *tls.Certificate {
-	c, _ := certificate(t.Good)
-	return c
 }
 
 // certificate makes an identity ready for a handshake; nil for nil. Its errors say nothing of the key.

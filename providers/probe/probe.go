@@ -10,6 +10,7 @@
 package probe
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"encoding/hex"
@@ -39,28 +40,8 @@ var _ reconcile.Prober = Prober{}
 // With clientAuth none nothing is asked about clients, and a server that refuses one is still seen.
 func (Prober) Probe(ctx context.Context, r reconcile.ProbeRequest) reconcile.Served {
 	served := reconcile.Served{At: r.Now, Address: r.Address}
-	t := target{r, wire.Question{Protocol: r.Protocol, Host: r.ServerName, User: r.User, Database: r.Database}}
-	if t.Protocol == "" {
-		t.Protocol, t.question.Protocol = wire.TLS, wire.TLS
-	}
-	if t.Timeout <= 0 {
-		t.Timeout = defaultTimeout
-	}
-	good, goodErr := certificate(r.Good)
-	if good == nil && goodErr == nil {
-		goodErr = errors.New("there is none: only refusal was checked")
-	}
-	if good != nil && t.question.User == "" {
-		t.question.User = good.Leaf.Subject.CommonName
-	}
-	if t.question.User == "" {
-		t.question.User = "postgres"
-	}
-	if t.question.Database == "" {
-		t.question.Database = t.question.User
-	}
-
-	first := t.look(ctx, good)
+	t, goodErr := aim(r)
+	first := t.look(ctx, t.good)
 	if !first.proved {
 		served.Err = wire.Words(first.err)
 		served.Unreachable = errors.Is(first.err, reconcile.ErrNotHere)
@@ -75,9 +56,31 @@ func (Prober) Probe(ctx context.Context, r reconcile.ProbeRequest) reconcile.Ser
 	}
 	served.Untrusted = wire.Printable(untrusted(first.chain, r.Roots, r.ServerName, r.Now))
 	if t.asks() {
-		t.clients(ctx, &served, first, good != nil, goodErr)
+		t.clients(ctx, &served, first, goodErr)
 	}
 	return served
+}
+
+// aim fills in what a request leaves open: PostgreSQL's user is the good client's common name, else postgres, and
+// its database the user. The error says why there is no good client.
+func aim(r reconcile.ProbeRequest) (target, error) {
+	if r.Protocol == "" {
+		r.Protocol = wire.TLS
+	}
+	if r.Timeout <= 0 {
+		r.Timeout = defaultTimeout
+	}
+	good, err := certificate(r.Good)
+	if good == nil && err == nil {
+		err = errors.New("there is none: only refusal was checked")
+	}
+	q := wire.Question{Protocol: r.Protocol, Host: r.ServerName, User: r.User, Database: r.Database}
+	if q.User == "" && good != nil {
+		q.User = good.Leaf.Subject.CommonName
+	}
+	q.User = cmp.Or(q.User, "postgres")
+	q.Database = cmp.Or(q.Database, q.User)
+	return target{r, q, good}, err
 }
 
 // serial writes a certificate's serial number as State does: lower-case hex, two digits a byte.
@@ -90,23 +93,16 @@ func serial(c *x509.Certificate) string {
 
 // clients fills in the answers of the three clients. The first look was with the good one, if there is one, else
 // without a certificate, and is not made again.
-func (t target) clients(ctx context.Context, s *reconcile.Served, first look, isGood bool, goodErr error) {
+func (t target) clients(ctx context.Context, s *reconcile.Served, first look, goodErr error) {
 	without := first
 	var faults []string
-	if isGood {
-		if first.refused() && first.completed && wire.Closed(first.err) && t.Protocol == wire.TLS {
-			// It may have closed at the request, because it speaks no HTTP: see what it does by itself.
-			quiet := t
-			quiet.question.Silent = true
-			if again := quiet.look(ctx, t.good()); again.answer == reconcile.LetIn {
-				first, t = again, quiet
-			}
-		}
+	if t.good == nil {
+		faults = append(faults, "the client certificate that must be accepted: "+goodErr.Error())
+	} else {
+		t, first = t.again(ctx, first)
 		s.Accepted = first.answer
 		faults = append(faults, first.fault("the client certificate that must be accepted", reconcile.LetIn))
 		without = t.look(ctx, nil)
-	} else {
-		faults = append(faults, "the client certificate that must be accepted: "+goodErr.Error())
 	}
 
 	s.Without = without.answer
@@ -126,6 +122,21 @@ func (t target) clients(ctx context.Context, s *reconcile.Served, first look, is
 		faults = append(faults, l.fault("a foreign client certificate", reconcile.Refused))
 	}
 	s.ClientErr = join(faults)
+}
+
+// again looks a second time when the server closed the connection to the good client without a word. It may have
+// closed at the HTTP request, because it speaks no HTTP. If it lets the client in when that says nothing, so shall
+// the other clients.
+func (t target) again(ctx context.Context, first look) (target, look) {
+	if t.Protocol != wire.TLS || !first.completed || !first.refused() || !wire.Closed(first.err) {
+		return t, first
+	}
+	quiet := t
+	quiet.question.Silent = true
+	if second := quiet.look(ctx, t.good); second.answer == reconcile.LetIn {
+		return quiet, second
+	}
+	return t, first
 }
 
 // join puts what was found into one line, or "" when nothing was.

@@ -75,7 +75,7 @@ func askHTTP(conn net.Conn, q Question) (reconcile.Answer, error) {
 	var got []byte
 	buf := make([]byte, 4096)
 	for len(got) < limit {
-		n, err := conn.Read(buf)
+		n, err := conn.Read(buf[:min(len(buf), limit-len(got))])
 		got = append(got, buf[:n]...)
 		if len(got) == 0 && err != nil {
 			return reconcile.NotAsked, err

@@ -78,11 +78,18 @@ func Key(t testing.TB) crypto.Signer {
 	return key
 }
 
-func authority(name string) x509.Certificate {
+// KeyID returns the key id of a CA of that name, in hex.
+func KeyID(name string) string { return hex.EncodeToString(keyID(name)) }
+
+func keyID(name string) []byte {
 	id := sha256.Sum256([]byte(name))
+	return id[:4]
+}
+
+func authority(name string) x509.Certificate {
 	return x509.Certificate{
 		Subject:               pkix.Name{CommonName: name},
-		SubjectKeyId:          id[:4],
+		SubjectKeyId:          keyID(name),
 		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 		BasicConstraintsValid: true,
 		IsCA:                  true,
