@@ -10,11 +10,12 @@ import (
 // they cannot disagree: every method takes a pointer, which it reads from when writing and stores to when reading.
 //
 // Numbers are the varints of encoding/binary, a string is its length and its bytes, a list is its length and its
-// elements, a map is a list of pairs in the order of the keys. A codec copies no byte strings: what is read
-// shares its memory with the input.
+// elements, a map is a list of pairs in the order of the keys. What is read shares its memory with the input: a
+// state has tens of thousands of strings, and to allocate each would take longer than all the rest.
 type codec struct {
 	writing bool
 	buf     []byte // what has been written, or what is left to read
+	left    string // reading: the same as buf
 	err     error  // the first fault found while reading; nothing is read after it
 
 	index map[string]uint64 // writing: where a shared byte string stands in the order of their first use
@@ -23,7 +24,14 @@ type codec struct {
 
 // fail ends the reading: there is nothing left.
 func (c *codec) fail() {
-	c.err, c.buf = errDocument, nil
+	c.err, c.buf, c.left = errDocument, nil, ""
+}
+
+// take moves on by n bytes.
+func (c *codec) take(n int) ([]byte, string) {
+	b, s := c.buf[:n:n], c.left[:n]
+	c.buf, c.left = c.buf[n:], c.left[n:]
+	return b, s
 }
 
 func (c *codec) unsigned(p *uint64) {
@@ -36,7 +44,8 @@ func (c *codec) unsigned(p *uint64) {
 		c.fail()
 		return
 	}
-	*p, c.buf = v, c.buf[n:]
+	*p = v
+	c.take(n)
 }
 
 // length codes the length of something that takes at least one byte for each.
@@ -60,7 +69,8 @@ func number[N ~int | ~int64](c *codec, p *N) {
 		c.fail()
 		return
 	}
-	*p, c.buf = N(v), c.buf[n:]
+	*p = N(v)
+	c.take(n)
 }
 
 func (c *codec) flag(p *bool) {
@@ -99,7 +109,7 @@ func (c *codec) bytes(p *[]byte) {
 	}
 	*p = nil
 	if n > 0 {
-		*p, c.buf = c.buf[:n:n], c.buf[n:]
+		*p, _ = c.take(n)
 	}
 }
 
@@ -109,7 +119,8 @@ func text[S ~string](c *codec, p *S) {
 		c.buf = append(c.buf, *p...)
 		return
 	}
-	*p, c.buf = S(c.buf[:n]), c.buf[n:]
+	_, s := c.take(n)
+	*p = S(s)
 }
 
 // shared codes a byte string that is expected many times, like the certificate of a root: the first time in
@@ -143,6 +154,9 @@ func list[T any](c *codec, p *[]T, each func(*codec, *T)) {
 		return
 	}
 	*p = nil
+	if n > 0 {
+		*p = make([]T, 0, min(n, 16))
+	}
 	for i := 0; i < n && c.err == nil; i++ {
 		var v T
 		each(c, &v)
@@ -167,7 +181,7 @@ func table[K comparable, V any](c *codec, p *map[K]V, compare func(a, b K) int, 
 		}
 		return
 	}
-	*p = make(map[K]V)
+	*p = make(map[K]V, min(n, len(c.buf)/256)) // a length that lies must not take more memory than the file
 	var last K
 	for i := 0; i < n && c.err == nil; i++ {
 		var k K

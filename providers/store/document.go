@@ -15,9 +15,9 @@ func encode(s reconcile.State) []byte {
 	return c.buf
 }
 
-// decode is the inverse of encode. The state shares its memory with document.
+// decode is the inverse of encode. The certificates and keys share their memory with document.
 func decode(document []byte) (reconcile.State, error) {
-	c := codec{buf: document}
+	c := codec{buf: document, left: string(document)}
 	var s reconcile.State
 	state(&c, &s)
 	if c.err == nil && len(c.buf) > 0 {

@@ -23,9 +23,11 @@ type costs struct {
 // recommended is the second recommended option of RFC 9106 section 4.
 func recommended() costs { return costs{Time: 3, Memory: 64 << 10, Threads: 4} }
 
-// check bounds what a header may make this process spend: at most four times what is recommended.
+// check bounds what a header may make this process spend: no more than one that this version writes.
 func (c costs) check() error {
-	if c.Time < 1 || c.Time > 6 || c.Memory < 8*uint32(c.Threads) || c.Memory > 128<<10 || c.Threads < 1 || c.Threads > 16 {
+	most := recommended()
+	if c.Time < 1 || c.Time > most.Time || c.Threads < 1 || c.Threads > most.Threads ||
+		c.Memory < 8*uint32(c.Threads) || c.Memory > most.Memory {
 		return fmt.Errorf("its key derivation costs (%d passes, %d KiB, %d threads) are out of bounds", c.Time, c.Memory, c.Threads)
 	}
 	return nil

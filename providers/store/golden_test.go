@@ -1,0 +1,71 @@
+package store
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write the golden stores anew; never after a release has written such")
+
+// TestGolden opens stores and a backup that an earlier version wrote. They must open forever.
+func TestGolden(t *testing.T) {
+	pass := []byte("open sesame")
+	for name, o := range map[string]Options{"format-1-plain": {}, "format-1-sealed": {Passphrase: pass}} {
+		t.Run(name, func(t *testing.T) {
+			golden := filepath.Join("testdata", name)
+			if *update {
+				goldenStore(t, golden, o)
+			}
+			// A checkout has other modes and nobody writes to it.
+			path := filepath.Join(t.TempDir(), "store")
+			must(t, os.Mkdir(path, 0o700))
+			for _, file := range []string{"state", "store.json"} {
+				data, err := os.ReadFile(filepath.Join(golden, file))
+				must(t, err)
+				must(t, os.WriteFile(filepath.Join(path, file), data, 0o600))
+			}
+			o.Writer = true
+			s := opened(t, path, o)
+			same(t, with(1), loaded(t, s))
+			must(t, s.Commit(t.Context(), with(2)))
+			same(t, with(2), loaded(t, s))
+		})
+	}
+	t.Run("backup", func(t *testing.T) {
+		golden := filepath.Join("testdata", "format-1.backup")
+		if *update {
+			path := goldenStore(t, t.TempDir(), Options{})
+			s, err := Open(t.Context(), path, Options{Project: "shop"})
+			must(t, err)
+			var b bytes.Buffer
+			must(t, s.Backup(t.Context(), &b, pass))
+			must(t, os.WriteFile(golden, b.Bytes(), 0o644))
+		}
+		data, err := os.ReadFile(golden)
+		must(t, err)
+		path := filepath.Join(t.TempDir(), "store")
+		must(t, Restore(t.Context(), path, Options{Project: "shop"}, bytes.NewReader(data), pass, false))
+		same(t, with(1), loaded(t, opened(t, path, Options{})))
+	})
+}
+
+// goldenStore writes a store with the costs that users have, and copies it to golden.
+func goldenStore(t *testing.T, golden string, o Options) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "store")
+	o.Writer, o.Project = true, "shop"
+	s, err := Open(t.Context(), path, o)
+	must(t, err)
+	must(t, s.Commit(t.Context(), with(1)))
+	must(t, s.Close())
+	must(t, os.MkdirAll(golden, 0o755))
+	for _, file := range []string{"state", "store.json"} {
+		data, err := os.ReadFile(filepath.Join(path, file))
+		must(t, err)
+		must(t, os.WriteFile(filepath.Join(golden, file), data, 0o644))
+	}
+	return path
+}
