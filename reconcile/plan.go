@@ -134,6 +134,7 @@ func (a Forget) String() string       { return "forget identity " + a.Identity }
 func (a Remove) String() string {
 	return fmt.Sprintf("remove the files of %s from %s", a.Binding, a.At)
 }
+
 func (a Issue) String() string {
 	if a.Reuse {
 		return "issue " + a.Identity + " with its present key"
