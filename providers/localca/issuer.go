@@ -61,6 +61,10 @@ func verifyCAs(chain []*x509.Certificate, at time.Time) error {
 		if err := isCA(cert); err != nil {
 			return err
 		}
+		if cert.MaxPathLen >= 0 && i > cert.MaxPathLen { // x509.Verify would say so of the leaf only
+			return fmt.Errorf("%s may have %d CAs below it (pathlen), and has %d: take another one as the parent",
+				caName(cert), cert.MaxPathLen, i)
+		}
 		if i == len(chain)-1 {
 			if !isRoot(cert) {
 				return fmt.Errorf("%s is no root: add the certificate of its issuer, %q", caName(cert), cert.Issuer)
@@ -73,7 +77,7 @@ func verifyCAs(chain []*x509.Certificate, at time.Time) error {
 	if len(chain) == 1 {
 		return nil // nothing to lead to; and x509.Verify leaves out most checks of a root
 	}
-	// This adds what no single link shows: path lengths, critical extensions nobody here understands.
+	// This adds what no single link shows: names that one CA's constraints forbid another.
 	return verify(chain, at)
 }
 

@@ -2,6 +2,7 @@ package localca
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/x509"
 	"errors"
 	"net/netip"
@@ -189,4 +190,13 @@ func prefixes(texts ...string) []netip.Prefix {
 		out = append(out, netip.MustParsePrefix(text))
 	}
 	return out
+}
+
+func newSigner(t testing.TB) crypto.Signer {
+	t.Helper()
+	key, err := newKey(spec.ECDSAP256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
 }
