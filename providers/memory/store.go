@@ -1,0 +1,114 @@
+package memory
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"reflect"
+
+	"github.com/certwright/certwright/reconcile"
+)
+
+// Load implements reconcile.Store.
+func (w *World) Load(ctx context.Context) (reconcile.State, error) {
+	if err := ctx.Err(); err != nil {
+		return reconcile.State{}, err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.state == nil {
+		return reconcile.State{}, reconcile.ErrNoStore
+	}
+	return deepCopy(*w.state), nil
+}
+
+// Commit implements reconcile.Store. It keeps a copy of its own.
+func (w *World) Commit(ctx context.Context, s reconcile.State) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	w.mu.Lock()
+	if w.committing {
+		w.breaks("two writers commit at once")
+	}
+	w.committing = true
+	w.mu.Unlock()
+	defer func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.committing = false
+	}()
+	return w.effect("commit state", func() error {
+		if w.state != nil {
+			w.checkGenerations(*w.state, s)
+		}
+		c := deepCopy(s)
+		w.state = &c
+		return nil
+	})
+}
+
+// LoseStore makes the store as if it had never been.
+func (w *World) LoseStore() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.state = nil
+}
+
+// checkGenerations holds that no generation of a CA vanishes or changes its key or certificate.
+func (w *World) checkGenerations(old, next reconcile.State) {
+	for name, ca := range old.CAs {
+		for _, g := range ca.Generations {
+			kept := false
+			for _, n := range next.CAs[name].Generations {
+				kept = kept || n.ID == g.ID && n.KeyID == g.KeyID &&
+					bytes.Equal(n.Key.PKCS8(), g.Key.PKCS8()) && bytes.Equal(n.Certificate, g.Certificate)
+			}
+			if !kept {
+				w.breaks(fmt.Sprintf("generation %d of CA %s was lost or changed its key", g.ID, name))
+			}
+		}
+	}
+}
+
+// deepCopy returns a value that shares no memory with v that anyone could change.
+func deepCopy[T any](v T) T {
+	return copyOf(reflect.ValueOf(&v).Elem()).Interface().(T)
+}
+
+func copyOf(v reflect.Value) reflect.Value {
+	out := reflect.New(v.Type()).Elem()
+	out.Set(v)
+	if k, ok := v.Interface().(reconcile.PrivateKey); ok {
+		out.Set(reflect.ValueOf(reconcile.NewPrivateKey(bytes.Clone(k.PKCS8()))))
+		return out
+	}
+	switch v.Kind() {
+	case reflect.Pointer:
+		if !v.IsNil() {
+			out.Set(reflect.New(v.Type().Elem()))
+			out.Elem().Set(copyOf(v.Elem()))
+		}
+	case reflect.Slice:
+		if !v.IsNil() {
+			out.Set(reflect.MakeSlice(v.Type(), v.Len(), v.Len()))
+			for i := range v.Len() {
+				out.Index(i).Set(copyOf(v.Index(i)))
+			}
+		}
+	case reflect.Map:
+		if !v.IsNil() {
+			out.Set(reflect.MakeMapWithSize(v.Type(), v.Len()))
+			for i := v.MapRange(); i.Next(); {
+				out.SetMapIndex(i.Key(), copyOf(i.Value()))
+			}
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if v.Type().Field(i).IsExported() { // the others are values: times, prefixes
+				out.Field(i).Set(copyOf(v.Field(i)))
+			}
+		}
+	}
+	return out
+}
