@@ -1,0 +1,172 @@
+package docker
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types"
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/mount"
+)
+
+// The labels of couriers and of their image.
+const (
+	labelCourier = "certwright.courier" // 1
+	labelProject = "certwright.project"
+)
+
+// leftoverAge is how old a courier that does not run must be before it is nobody's: another certwright may be
+// about to start it.
+const leftoverAge = time.Minute
+
+// job is what a courier is hired for.
+type job struct {
+	args    []string // after `certwright courier`
+	network string   // the engine's network mode
+	mounts  []mount.Mount
+	binds   []string // in place of mounts: a directory that is absent is made
+}
+
+// hire starts a courier and returns its standard input and output. It is a container of certwright's own binary
+// that sees only what the job mounts. It ends when its input does, and the engine removes it then, so that a
+// certwright that is killed leaves nothing behind.
+func (e *Engine) hire(ctx context.Context, j job) (*stream, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	e.sweep(ctx)
+	image, err := e.courierImage(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("courier: %w", err)
+	}
+	name := "certwright-courier-" + randomName()
+	s, err := e.start(ctx, name, image, j)
+	if err != nil {
+		// Whatever of it did happen: also a container whose creation was never answered.
+		e.discard(ctx, name)
+		return nil, fmt.Errorf("courier: %w", err)
+	}
+	s.end = func() { e.awaitEnd(ctx, name) }
+	return s, nil
+}
+
+func (e *Engine) start(ctx context.Context, name, image string, j job) (*stream, error) {
+	err := e.o.Around.Do("POST /containers/create", func() error {
+		config, host := e.courierConfig(image, j)
+		_, err := e.cli.ContainerCreate(ctx, config, host, nil, nil, name)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	s := &stream{name: name, stderr: &head{max: outputMax}}
+	err = e.o.Around.Do("POST /containers/{id}/attach", func() (err error) {
+		s.HijackedResponse, err = hijack(ctx, func() (types.HijackedResponse, error) {
+			return e.cli.ContainerAttach(ctx, name, container.AttachOptions{
+				Stream: true, Stdin: true, Stdout: true, Stderr: true,
+			})
+		})
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.out = &demux{r: s.Reader, stderr: s.stderr}
+	err = e.o.Around.Do("POST /containers/{id}/start", func() error {
+		return e.cli.ContainerStart(ctx, name, container.StartOptions{})
+	})
+	if err != nil {
+		_ = s.Conn.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// courierConfig is a container that may change owners and modes of what is mounted, and nothing else.
+func (e *Engine) courierConfig(image string, j job) (*container.Config, *container.HostConfig) {
+	config := &container.Config{
+		Image:     image,
+		Cmd:       append([]string{"courier"}, j.args...),
+		User:      "0:0",
+		Labels:    map[string]string{labelCourier: "1", labelProject: e.o.Project},
+		OpenStdin: true, StdinOnce: true,
+		AttachStdin: true, AttachStdout: true, AttachStderr: true,
+	}
+	host := &container.HostConfig{
+		NetworkMode:    container.NetworkMode(j.network),
+		Mounts:         j.mounts,
+		Binds:          j.binds,
+		AutoRemove:     true,
+		ReadonlyRootfs: true,
+		CapDrop:        []string{"ALL"},
+		// Without it the engine would keep what goes through the output, keys too, in a file.
+		LogConfig: container.LogConfig{Type: "none"},
+		// Host directories carry no label that a confined container may touch (SELinux).
+		SecurityOpt: []string{"no-new-privileges", "label=disable"},
+	}
+	if len(j.mounts)+len(j.binds) > 0 {
+		host.CapAdd = []string{"CHOWN", "DAC_OVERRIDE", "FOWNER"}
+	}
+	return config, host
+}
+
+// awaitEnd returns when the engine has removed a courier whose input has ended; one that does not end is removed.
+func (e *Engine) awaitEnd(ctx context.Context, name string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerTimeout)
+	defer cancel()
+	gone, failed := e.cli.ContainerWait(ctx, name, container.WaitConditionRemoved)
+	select {
+	case <-gone:
+	case err := <-failed:
+		if !errdefs.IsNotFound(err) {
+			e.discard(ctx, name)
+		}
+	}
+}
+
+// discard removes a courier of ours, whatever it is doing. It runs also when the context has ended.
+func (e *Engine) discard(ctx context.Context, name string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerTimeout)
+	defer cancel()
+	// An error means that it is not there or is being removed; what is left over all the same is swept later.
+	_ = e.o.Around.Do("DELETE /containers/{id}", func() error {
+		return e.cli.ContainerRemove(ctx, name, container.RemoveOptions{Force: true})
+	})
+}
+
+// sweep removes couriers of this project that were created and never started: their certwright was killed in
+// between. It looks at most once a minute, as nothing younger is removed.
+func (e *Engine) sweep(ctx context.Context) {
+	now := e.o.Now()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.swept.IsZero() && now.Sub(e.swept) < leftoverAge {
+		return
+	}
+	list, err := e.cli.ContainerList(ctx, container.ListOptions{All: true, Filters: filters.NewArgs(
+		filters.Arg("label", labelCourier+"=1"), filters.Arg("label", labelProject+"="+e.o.Project),
+	)})
+	if err != nil {
+		return // whoever hires next is told by its own requests
+	}
+	e.swept = now
+	for _, c := range list {
+		if c.State == container.StateRunning || now.Sub(time.Unix(c.Created, 0)) < leftoverAge {
+			continue
+		}
+		// Without force: the engine itself refuses if it runs by now.
+		_ = e.o.Around.Do("DELETE /containers/{id}", func() error {
+			return e.cli.ContainerRemove(ctx, c.ID, container.RemoveOptions{})
+		})
+	}
+}
+
+func randomName() string {
+	b := make([]byte, 6)
+	_, _ = rand.Read(b) // never fails: crypto/rand
+	return hex.EncodeToString(b)
+}

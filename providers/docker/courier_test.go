@@ -1,0 +1,296 @@
+package docker
+
+import (
+	"bytes"
+	"crypto/rand"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/docker/docker/client"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/certwright/certwright/providers/docker/dockertest"
+	"github.com/certwright/certwright/reconcile"
+)
+
+// filesJob is a courier for files that mounts nothing.
+var filesJob = job{args: []string{"files"}, network: "none"}
+
+// TestCourierIsBounded looks at what the engine lets a courier do while it runs.
+func TestCourierIsBounded(t *testing.T) {
+	e, cli := engine(t)
+	j := filesJob
+	j.mount(reconcile.Location{Volume: dockertest.Volume(t)}, "/mnt/0", true, false)
+	s, err := e.hire(soon(t), j)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := cli.ContainerInspect(t.Context(), s.name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	type bounds struct {
+		Network, Log   string
+		ReadOnly, Auto bool
+		Drop, Add      []string
+		Labels         map[string]string
+		Mounts         []string
+	}
+	got := bounds{
+		Network: string(c.HostConfig.NetworkMode), Log: c.HostConfig.LogConfig.Type,
+		ReadOnly: c.HostConfig.ReadonlyRootfs, Auto: c.HostConfig.AutoRemove,
+		Drop: c.HostConfig.CapDrop, Add: c.HostConfig.CapAdd, Labels: c.Config.Labels,
+	}
+	for _, m := range c.Mounts {
+		got.Mounts = append(got.Mounts, m.Destination)
+		if m.RW {
+			t.Errorf("a courier that only looks may write to %s", m.Destination)
+		}
+	}
+	want := bounds{
+		Network: "none", Log: "none", ReadOnly: true, Auto: true, Drop: []string{"ALL"},
+		Add:    []string{"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER"},
+		Labels: map[string]string{labelCourier: "1", labelProject: t.Name()}, Mounts: []string{"/mnt/0"},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("courier (-want +got):\n%s", diff)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if left := couriers(t, cli); len(left) > 0 {
+		t.Errorf("%d couriers are left", len(left))
+	}
+}
+
+// TestKilledClient kills a certwright that has a courier, and sees the courier go.
+func TestKilledClient(t *testing.T) {
+	_, cli := engine(t)
+	again := exec.Command(os.Args[0], "-test.run=^TestHire$")
+	again.Env = append(os.Environ(), "CERTWRIGHT_HIRE="+t.Name())
+	out, err := again.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line := make([]byte, 6)
+	if _, err := out.Read(line); err != nil || string(line) != "hired\n" {
+		t.Errorf("the other process said %q: %v", line, err)
+	}
+	if n := len(couriers(t, cli)); n != 1 {
+		t.Errorf("%d couriers while it lives", n)
+	}
+	if err := again.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = again.Wait()
+	dockertest.Poll(t, 20*time.Second, "the courier to go", func() error {
+		if left := couriers(t, cli); len(left) > 0 {
+			return errorf("%s is %s", left[0].Names[0], left[0].Status)
+		}
+		return nil
+	})
+}
+
+// TestHire is the process that TestKilledClient kills. It does nothing on its own.
+func TestHire(t *testing.T) {
+	project := os.Getenv("CERTWRIGHT_HIRE")
+	if project == "" {
+		t.Skip("only for TestKilledClient")
+	}
+	e, _ := engine(t, func(o *Options) { o.Project = project })
+	if _, err := e.hire(soon(t), filesJob); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = os.Stdout.WriteString("hired\n")
+	select {}
+}
+
+// TestLeftovers sweeps couriers that were created and never started, if they are old enough and of this project.
+func TestLeftovers(t *testing.T) {
+	now := time.Now()
+	e, cli := engine(t, func(o *Options) { o.Now = func() time.Time { return now } })
+	stranger, _ := engine(t, func(o *Options) { o.Project = "another project" })
+	image, err := e.courierImage(soon(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	left, theirs := create(t, e, cli, image), create(t, stranger, cli, image)
+	exists := func(id string) bool {
+		_, err := cli.ContainerInspect(t.Context(), id)
+		return err == nil
+	}
+	e.sweep(t.Context())
+	if !exists(left) {
+		t.Fatal("one that was just created was swept")
+	}
+	now = now.Add(2 * leftoverAge)
+	s, err := e.hire(soon(t), filesJob)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if exists(left) || !exists(theirs) {
+		t.Errorf("ours exists: %t; another project's: %t", exists(left), exists(theirs))
+	}
+	now = now.Add(2 * leftoverAge)
+	e.sweep(t.Context())
+	if !exists(s.name) {
+		t.Error("one that runs was swept")
+	}
+	s.Close()
+}
+
+// create makes a courier as if certwright had been killed before it started it.
+func create(t *testing.T, e *Engine, cli *client.Client, image string) string {
+	t.Helper()
+	config, host := e.courierConfig(image, filesJob)
+	c, err := cli.ContainerCreate(t.Context(), config, host, nil, nil, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { removeAll(t, of(c.ID)) })
+	return c.ID
+}
+
+// TestCourierEffects refuses each effect of hiring a courier in turn, and loses its reply in turn: either way the
+// call fails, and nothing stays.
+func TestCourierEffects(t *testing.T) {
+	for _, effect := range []string{"POST /containers/create", "POST /containers/{id}/attach", "POST /containers/{id}/start"} {
+		for name, happens := range map[string]bool{"refused": false, "reply lost": true} {
+			t.Run(effect+" "+name, func(t *testing.T) {
+				lost := errors.New("lost")
+				e, cli := engine(t, func(o *Options) {
+					o.Around = func(what string, do func() error) error {
+						if what != effect {
+							return do()
+						}
+						if happens {
+							if err := do(); err != nil {
+								t.Error(err)
+							}
+						}
+						return lost
+					}
+				})
+				if _, err := e.hire(soon(t), filesJob); !errors.Is(err, lost) {
+					t.Errorf("error %v", err)
+				}
+				dockertest.Poll(t, 10*time.Second, "no couriers", func() error {
+					if left := couriers(t, cli); len(left) > 0 {
+						return errorf("%d are left", len(left))
+					}
+					return nil
+				})
+			})
+		}
+	}
+}
+
+// TestUnfitBinaries refuses binaries that cannot run in a courier, with what to do about it.
+func TestUnfitBinaries(t *testing.T) {
+	binary, err := os.ReadFile(courierBinary(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	foreign := bytes.Clone(binary)
+	foreign[18] = 0xb7 // e_machine: AArch64
+	dir := t.TempDir()
+	for name, c := range map[string]struct {
+		data []byte
+		says string
+	}{
+		"script":  {[]byte("#!/bin/sh\n"), "it is no linux binary"},
+		"foreign": {foreign, "it is for AARCH64, and the engine runs on X86_64"},
+		"absent":  {nil, "no such file"},
+	} {
+		path := filepath.Join(dir, name)
+		if c.data != nil {
+			write(t, path, string(c.data))
+		}
+		e, _ := engine(t, force, func(o *Options) { o.CourierBinary = path })
+		got := Places{Engines: Engines{"local": e}}.Read(soon(t), []reconcile.PlaceQuery{
+			{At: reconcile.Location{Host: "local", Dir: "/srv", Machine: true}},
+			{At: reconcile.Location{Host: "local", Dir: "/etc", Machine: true}},
+		}, true)
+		for _, a := range got {
+			if !errors.Is(a.Err, reconcile.ErrNotHere) || !strings.Contains(a.Err.Error(), c.says) || !strings.Contains(a.Err.Error(), "--courier-binary") {
+				t.Errorf("%s: %v", name, a.Err)
+			}
+		}
+	}
+}
+
+// TestDynamicBinary lets a dynamically linked courier bring its loader and libraries.
+func TestDynamicBinary(t *testing.T) {
+	dockertest.Servers(t, "gcc")
+	path := filepath.Join(t.TempDir(), "courier")
+	build := exec.Command("go", "build", "-ldflags=-linkmode=external", "-o", path, "./testdata/courier")
+	build.Env = append(os.Environ(), "CGO_ENABLED=1")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	libraries, loader, err := needs(data, "x86_64")
+	if err != nil || loader == "" || len(libraries) < 2 {
+		t.Fatalf("it needs %d libraries and loader %q: %v", len(libraries), loader, err)
+	}
+	e, _ := engine(t, force, func(o *Options) { o.CourierBinary = path })
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "cert.pem"), "read")
+	at := reconcile.Location{Host: "local", Dir: dir, Machine: true}
+	got := Places{Engines: Engines{"local": e}}.Read(soon(t), []reconcile.PlaceQuery{{At: at, Files: []string{"cert.pem"}}}, true)[0]
+	if got.Err != nil || string(got.Files["cert.pem"].Data) != "read" {
+		t.Errorf("read %q: %v", got.Files["cert.pem"].Data, got.Err)
+	}
+}
+
+// TestImages imports once, and removes the image of another binary when it is old and unused.
+func TestImages(t *testing.T) {
+	binary, err := os.ReadFile(courierBinary(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	salt := make([]byte, 8)
+	_, _ = rand.Read(salt)
+	other := filepath.Join(t.TempDir(), "other")
+	write(t, other, string(binary)+string(salt))
+	var imports int
+	count := func(o *Options) {
+		o.Around = func(what string, do func() error) error {
+			if what == "POST /images/create" {
+				imports++
+			}
+			return do()
+		}
+	}
+	e, cli := engine(t, count, func(o *Options) { o.CourierBinary = other })
+	ref, err := e.courierImage(soon(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fresh, _ := engine(t, count, func(o *Options) { o.CourierBinary = other })
+	for _, e := range []*Engine{e, fresh} {
+		if again, err := e.courierImage(soon(t)); err != nil || again != ref || imports != 1 {
+			t.Errorf("again %s after %d imports: %v", again, imports, err)
+		}
+	}
+	later, _ := engine(t, func(o *Options) { o.Now = func() time.Time { return time.Now().Add(2 * oldImage) } })
+	later.removeOlder(t.Context(), "certwright-courier:000000000000")
+	if _, err := cli.ImageInspect(t.Context(), ref); err == nil {
+		t.Errorf("%s is still there", ref)
+	}
+	if again, err := e.courierImage(soon(t)); err != nil || again != ref || imports != 2 {
+		t.Errorf("after its removal: %s after %d imports: %v", again, imports, err)
+	}
+	later.removeOlder(t.Context(), "certwright-courier:000000000000")
+}

@@ -1,0 +1,186 @@
+// Package docker is the Docker engine behind reconcile: its containers and volumes, how a consumer is made to
+// load its files, how a port of one is reached, and how files get to machines that certwright does not run on.
+//
+// An Engine is one engine, named as the docker command names it. Engines are those of a spec by host name, and
+// Places sends each unit of files the way it can go: through the file system of this machine, or through a
+// courier, a short-lived container made from certwright's own binary.
+//
+// Nothing is decided here: callers say what to do and to whom. Every request that can be made to an engine is in
+// Calls. Nothing is pulled, no key goes through the archive endpoint, and no container but our own couriers is
+// made or removed.
+package docker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/docker/docker/client"
+
+	"github.com/certwright/certwright/reconcile"
+	"github.com/certwright/certwright/spec"
+)
+
+// answerTimeout bounds one question to an engine; a healthy one with a thousand containers needs 0.1 s.
+const answerTimeout = 10 * time.Second
+
+// Options says which engine, and what it may use.
+type Options struct {
+	// Endpoint (unix://, tcp:// or ssh://) or Context names the engine. With neither the environment does.
+	Endpoint, Context string
+	// Getenv reads the environment; os.Getenv when nil.
+	Getenv func(string) string
+	// Project is the owner mark on couriers.
+	Project string
+	// CourierBinary is a linux binary for the engine's architecture; "" takes the running one.
+	CourierBinary string
+	// ForceCourier never takes the short way over the file system of this machine.
+	ForceCourier bool
+	// Secret reads the password of a preset from where the spec says.
+	Secret func(spec.Source) ([]byte, error)
+	// Around is put around every request that changes something.
+	Around reconcile.Around
+	// Now is the clock; time.Now when nil.
+	Now func() time.Time
+}
+
+// Engine is one Docker engine. Its methods may be called at the same time. One that cannot be set up answers
+// everything with the reason, so that a broken host stops no other.
+type Engine struct {
+	host string
+	o    Options
+	end  endpoint
+	cli  *client.Client
+	err  error // why cli is nil
+
+	mu    sync.Mutex
+	facts *facts    // nil until asked for
+	image string    // the courier image's name, "" until asked for
+	swept time.Time // when leftovers of couriers were last looked for
+}
+
+// New sets up the engine that the spec calls host. It sends nothing; the API version is negotiated by the first
+// request.
+func New(host string, o Options) *Engine {
+	if o.Getenv == nil {
+		o.Getenv = os.Getenv
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	e := &Engine{host: host, o: o}
+	e.end, e.err = resolve(o)
+	if e.err == nil {
+		e.cli, e.err = e.end.client()
+	}
+	if e.err != nil {
+		e.err = fmt.Errorf("engine %s: %w", host, e.err)
+	}
+	return e
+}
+
+// facts are what GET /info says that cannot change while an engine runs.
+type facts struct {
+	arch     string // as uname has it: x86_64, aarch64
+	name     string // the engine's machine's host name
+	remapped bool   // user ids in containers are not those of the machine (userns-remap, rootless)
+}
+
+// about asks the engine about itself, once.
+func (e *Engine) about(ctx context.Context) (facts, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.facts != nil {
+		return *e.facts, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	info, err := e.cli.Info(ctx)
+	if err != nil {
+		return facts{}, err
+	}
+	f := facts{arch: info.Architecture, name: info.Name}
+	for _, o := range info.SecurityOptions {
+		if o == "name=userns" || o == "name=rootless" {
+			f.remapped = true
+		}
+	}
+	e.facts = &f
+	return f, nil
+}
+
+// Engines are the engines of a spec by host name. It implements reconcile.Engines.
+type Engines map[string]*Engine
+
+var _ reconcile.Engines = Engines{}
+
+// engine finds a usable engine.
+func (es Engines) engine(host string) (*Engine, error) {
+	e, ok := es[host]
+	if !ok {
+		return nil, fmt.Errorf("no host named %q", host)
+	}
+	return e, e.err
+}
+
+// List implements reconcile.Engines.
+func (es Engines) List(ctx context.Context, host string) reconcile.EngineState {
+	e, ok := es[host]
+	if !ok {
+		return reconcile.EngineState{Err: fmt.Sprintf("no host named %q", host)}
+	}
+	return e.List(ctx)
+}
+
+// Owner implements reconcile.Engines.
+func (es Engines) Owner(ctx context.Context, host, container, user string) (reconcile.Owner, error) {
+	e, err := es.engine(host)
+	if err != nil {
+		return reconcile.Owner{}, err
+	}
+	return e.Owner(ctx, container, user)
+}
+
+// CreateVolume implements reconcile.Engines.
+func (es Engines) CreateVolume(ctx context.Context, host, name string, labels map[string]string) error {
+	e, err := es.engine(host)
+	if err != nil {
+		return err
+	}
+	return e.CreateVolume(ctx, name, labels)
+}
+
+// Reload implements reconcile.Engines.
+func (es Engines) Reload(ctx context.Context, t reconcile.Target, how spec.Reload, env reconcile.ReloadEnv) error {
+	e, err := es.engine(t.Host)
+	if err != nil {
+		return err
+	}
+	return e.Reload(ctx, t, how, env)
+}
+
+// Dial implements reconcile.Engines.
+func (es Engines) Dial(ctx context.Context, c reconcile.Container, port int, couriers bool) (net.Conn, error) {
+	e, err := es.engine(c.Host)
+	if err != nil {
+		return nil, err
+	}
+	return e.Dial(ctx, c, port, couriers)
+}
+
+// silence says in a sentence that the engine does not answer, and what to do about it.
+func (e *Engine) silence(err error) string {
+	hint := "start it, or name another with --host, --context or DOCKER_HOST"
+	switch {
+	case errors.Is(err, os.ErrPermission):
+		hint = "run as a user that may use its socket (root, or the group docker)"
+	case errors.Is(err, context.DeadlineExceeded):
+		err = errors.New("no answer in time")
+		hint = "look whether it hangs, or is overloaded"
+	}
+	return fmt.Sprintf("engine %s at %s does not answer: %v; %s", e.host, e.end.address, err, hint)
+}

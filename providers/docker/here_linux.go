@@ -1,0 +1,36 @@
+package docker
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// sharesRoot reports whether the process that listens on a unix socket has the root directory that this one has:
+// a certwright in a container that was given the engine's socket has another, and paths mean something else
+// there. The listener is dockerd, or the service manager that listens for it.
+func sharesRoot(address string) bool {
+	conn, err := net.Dial("unix", strings.TrimPrefix(address, "unix://"))
+	if err != nil {
+		return false
+	}
+	defer conn.Close()
+	raw, err := conn.(*net.UnixConn).SyscallConn()
+	if err != nil {
+		return false
+	}
+	var peer *unix.Ucred
+	err = raw.Control(func(fd uintptr) { peer, _ = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) })
+	if err != nil || peer == nil || peer.Pid == 0 { // 0: a process of an outer pid namespace
+		return false
+	}
+	theirs, err := os.Stat(fmt.Sprintf("/proc/%d/root/", peer.Pid))
+	if err != nil {
+		return false
+	}
+	ours, err := os.Stat("/")
+	return err == nil && os.SameFile(ours, theirs)
+}

@@ -1,0 +1,155 @@
+package docker
+
+import (
+	"archive/tar"
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"strconv"
+	"strings"
+
+	"github.com/containerd/errdefs"
+
+	"github.com/certwright/certwright/reconcile"
+)
+
+// maxAccounts bounds the /etc/passwd and /etc/group that are read.
+const maxAccounts = 1 << 20
+
+// Owner finds the user and group that user stands for in a container, as the engine does when it starts one: a
+// name or number, optionally with :GROUP. "" is the user the container runs as. A number that is not in the
+// container's /etc/passwd has group 0. The container need not run.
+func (e *Engine) Owner(ctx context.Context, container, user string) (reconcile.Owner, error) {
+	if e.err != nil {
+		return reconcile.Owner{}, e.err
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	if user == "" {
+		c, err := e.cli.ContainerInspect(ctx, container)
+		if err != nil {
+			return reconcile.Owner{}, fmt.Errorf("user of container %s: %w", container, err)
+		}
+		if c.Config == nil || c.Config.User == "" {
+			return reconcile.Owner{}, nil
+		}
+		user = c.Config.User
+	}
+	o, err := owner(user, func(p string) ([]byte, error) { return e.containerFile(ctx, container, p) })
+	if err != nil {
+		return reconcile.Owner{}, fmt.Errorf("user %q of container %s: %w", user, container, err)
+	}
+	return o, nil
+}
+
+// owner resolves USER[:GROUP] with the account files that read gives.
+func owner(user string, read func(path string) ([]byte, error)) (reconcile.Owner, error) {
+	user, group, grouped := strings.Cut(user, ":")
+	uid, uidErr := strconv.Atoi(user)
+	gid, gidErr := strconv.Atoi(group)
+	if uidErr == nil && grouped && gidErr == nil {
+		return reconcile.Owner{UID: uid, GID: gid}, nil
+	}
+	passwd, err := read("/etc/passwd")
+	if err != nil {
+		return reconcile.Owner{}, err
+	}
+	o := reconcile.Owner{UID: uid}
+	if entry := account(passwd, user, 4); entry != nil {
+		o = reconcile.Owner{UID: entry[0], GID: entry[1]}
+	} else if uidErr != nil {
+		return o, errors.New("no such user in its /etc/passwd")
+	}
+	if !grouped || group == "" {
+		return o, nil
+	}
+	if gidErr == nil {
+		o.GID = gid
+		return o, nil
+	}
+	groups, err := read("/etc/group")
+	if err != nil {
+		return o, err
+	}
+	entry := account(groups, group, 3)
+	if entry == nil {
+		return o, fmt.Errorf("no group %q in its /etc/group", group)
+	}
+	o.GID = entry[0]
+	return o, nil
+}
+
+// account finds a name or number in a passwd (4 fields: name, password, uid, gid) or group file (3 fields) and
+// returns its numbers.
+func account(data []byte, who string, fields int) []int {
+	lines := bufio.NewScanner(bytes.NewReader(data))
+	for lines.Scan() {
+		f := strings.Split(lines.Text(), ":")
+		if len(f) < fields || f[0] != who && f[2] != who {
+			continue
+		}
+		numbers := make([]int, 0, 2)
+		for _, s := range f[2:fields] {
+			n, err := strconv.Atoi(s)
+			if err != nil {
+				break
+			}
+			numbers = append(numbers, n)
+		}
+		if len(numbers) == fields-2 {
+			return numbers
+		}
+	}
+	return nil
+}
+
+// containerFile reads a small file out of a container that may never have run. An absent one is empty.
+func (e *Engine) containerFile(ctx context.Context, container, p string) ([]byte, error) {
+	for range 5 { // links
+		data, link, err := e.archived(ctx, container, p)
+		if err != nil || link == "" {
+			return data, err
+		}
+		if !path.IsAbs(link) {
+			link = path.Join(path.Dir(p), link)
+		}
+		p = path.Clean(link)
+	}
+	return nil, fmt.Errorf("%s: too many links", p)
+}
+
+// archived reads one file through the archive endpoint: its content, or where it links to.
+func (e *Engine) archived(ctx context.Context, container, p string) (data []byte, link string, err error) {
+	body, _, err := e.cli.CopyFromContainer(ctx, container, p)
+	if errdefs.IsNotFound(err) {
+		if _, gone := e.cli.ContainerInspect(ctx, container); gone != nil {
+			return nil, "", gone
+		}
+		return nil, "", nil
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	defer body.Close()
+	archive := tar.NewReader(body)
+	h, err := archive.Next()
+	if err != nil {
+		return nil, "", fmt.Errorf("%s: %w", p, err)
+	}
+	switch h.Typeflag {
+	case tar.TypeSymlink:
+		return nil, h.Linkname, nil
+	case tar.TypeReg:
+	default:
+		return nil, "", fmt.Errorf("%s is no file", p)
+	}
+	if h.Size > maxAccounts {
+		return nil, "", fmt.Errorf("%s is larger than %d bytes", p, maxAccounts)
+	}
+	data, err = io.ReadAll(io.LimitReader(archive, maxAccounts))
+	return data, "", err
+}

@@ -1,0 +1,216 @@
+package docker
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sync"
+
+	"github.com/docker/docker/api/types/volume"
+
+	"github.com/certwright/certwright/reconcile"
+	"github.com/certwright/certwright/spec"
+)
+
+// Places sends each query, unit and removal the way it can go: to Local when the files are reached through the
+// file system of this machine, else to one courier per engine. It implements reconcile.Places.
+type Places struct {
+	Local   reconcile.Places
+	Engines Engines
+}
+
+var _ reconcile.Places = Places{}
+
+// way is how a location is reached.
+type way struct {
+	at      reconcile.Location // for Local: the directory of this machine; else unchanged
+	courier *Engine            // who starts the courier; nil for Local
+	absent  bool               // a volume that does not exist
+	err     error
+}
+
+// Read implements reconcile.Places.
+func (p Places) Read(ctx context.Context, queries []reconcile.PlaceQuery, couriers bool) []reconcile.PlaceContent {
+	ways := p.ways(ctx, len(queries), func(i int) reconcile.Location { return queries[i].At })
+	return divide(ways, queries, carriers[reconcile.PlaceQuery, reconcile.PlaceContent]{
+		at: func(q *reconcile.PlaceQuery) *reconcile.Location { return &q.At },
+		local: func(qs []reconcile.PlaceQuery) []reconcile.PlaceContent {
+			return p.Local.Read(ctx, qs, false)
+		},
+		remote: func(e *Engine, qs []reconcile.PlaceQuery) []reconcile.PlaceContent {
+			if !couriers {
+				return repeat(len(qs), reconcile.PlaceContent{Err: fmt.Errorf("%w without a courier", reconcile.ErrNotHere)})
+			}
+			return e.read(ctx, qs)
+		},
+		refuse: func(err error) reconcile.PlaceContent { return reconcile.PlaceContent{Err: err} },
+		absent: func(q reconcile.PlaceQuery) reconcile.PlaceContent { return nothing(q) },
+	})
+}
+
+// Write implements reconcile.Places.
+func (p Places) Write(ctx context.Context, units []reconcile.Unit) []error {
+	ways := p.ways(ctx, len(units), func(i int) reconcile.Location { return units[i].At })
+	return divide(ways, units, carriers[reconcile.Unit, error]{
+		at:     func(u *reconcile.Unit) *reconcile.Location { return &u.At },
+		local:  func(us []reconcile.Unit) []error { return p.Local.Write(ctx, us) },
+		remote: func(e *Engine, us []reconcile.Unit) []error { return e.write(ctx, us) },
+		refuse: func(err error) error { return err },
+		absent: func(u reconcile.Unit) error { return fmt.Errorf("%s does not exist", u.At) },
+	})
+}
+
+// Remove implements reconcile.Places.
+func (p Places) Remove(ctx context.Context, removals []reconcile.Removal) []error {
+	ways := p.ways(ctx, len(removals), func(i int) reconcile.Location { return removals[i].At })
+	return divide(ways, removals, carriers[reconcile.Removal, error]{
+		at:     func(r *reconcile.Removal) *reconcile.Location { return &r.At },
+		local:  func(rs []reconcile.Removal) []error { return p.Local.Remove(ctx, rs) },
+		remote: func(e *Engine, rs []reconcile.Removal) []error { return e.remove(ctx, rs) },
+		refuse: func(err error) error { return err },
+		absent: func(reconcile.Removal) error { return nil },
+	})
+}
+
+// nothing is the answer for a place that does not exist.
+func nothing(q reconcile.PlaceQuery) reconcile.PlaceContent {
+	files := map[string]reconcile.FileContent{}
+	for _, name := range q.Files {
+		files[name] = reconcile.FileContent{}
+	}
+	return reconcile.PlaceContent{Files: files}
+}
+
+// carriers are the two ways of one call, and its answers where there is none.
+type carriers[Q, A any] struct {
+	at     func(*Q) *reconcile.Location
+	local  func([]Q) []A
+	remote func(*Engine, []Q) []A
+	refuse func(error) A
+	absent func(Q) A
+}
+
+// divide sorts the items by the way they go, lets all ways go at once, and puts the answers in the items' order.
+func divide[Q, A any](ways []way, items []Q, c carriers[Q, A]) []A {
+	answers := make([]A, len(items))
+	groups := map[*Engine][]int{} // nil: local
+	for i, w := range ways {
+		switch {
+		case w.err != nil:
+			answers[i] = c.refuse(w.err)
+		case w.absent:
+			answers[i] = c.absent(items[i])
+		default:
+			groups[w.courier] = append(groups[w.courier], i)
+		}
+	}
+	var all sync.WaitGroup
+	for engine, members := range groups {
+		all.Go(func() {
+			part := make([]Q, len(members))
+			for n, i := range members {
+				part[n] = items[i]
+				*c.at(&part[n]) = ways[i].at
+			}
+			var got []A
+			if engine == nil {
+				got = c.local(part)
+			} else {
+				got = c.remote(engine, part)
+			}
+			for n, i := range members {
+				answers[i] = got[n]
+			}
+		})
+	}
+	all.Wait()
+	return answers
+}
+
+func repeat[A any](n int, a A) []A {
+	all := make([]A, n)
+	for i := range all {
+		all[i] = a
+	}
+	return all
+}
+
+// ways finds the way to each of n locations. An engine is asked for its volumes once, and only if one is needed.
+func (p Places) ways(ctx context.Context, n int, at func(int) reconcile.Location) []way {
+	type listing struct {
+		volumes map[string]*volume.Volume
+		err     error
+	}
+	lists := map[string]listing{}
+	found := make([]way, n)
+	for i := range found {
+		l := at(i)
+		if l.Volume == "" && !l.Machine {
+			found[i] = way{at: l}
+			continue
+		}
+		e, err := p.Engines.engine(l.Host)
+		if err != nil {
+			found[i] = way{err: err}
+			continue
+		}
+		list, listed := lists[l.Host]
+		if !listed && l.Volume != "" {
+			list.volumes, list.err = e.volumes(ctx)
+			lists[l.Host] = list
+		}
+		switch {
+		case l.Volume == "":
+			found[i] = e.toDirectory(ctx, l)
+		case list.err != nil:
+			found[i] = way{err: list.err}
+		default:
+			found[i] = e.toVolume(ctx, l, list.volumes[l.Volume])
+		}
+	}
+	return found
+}
+
+// toDirectory finds the way to a directory of the engine's machine.
+func (e *Engine) toDirectory(ctx context.Context, l reconcile.Location) way {
+	here, err := e.here(ctx)
+	switch {
+	case err != nil:
+		return way{err: err}
+	case here:
+		return way{at: reconcile.Location{Host: spec.LocalHost, Dir: l.Dir, Sub: l.Sub}}
+	}
+	return way{at: l, courier: e}
+}
+
+// toVolume finds the way to a volume. The directory of one that the engine mounts somewhere else (NFS, tmpfs, a
+// plugin) holds nothing while no container uses it, so such a volume always takes a courier.
+func (e *Engine) toVolume(ctx context.Context, l reconcile.Location, v *volume.Volume) way {
+	if v == nil {
+		return way{absent: true}
+	}
+	here, err := e.here(ctx)
+	if err != nil {
+		return way{err: err}
+	}
+	if here && v.Driver == "local" && len(v.Options) == 0 {
+		if info, err := os.Stat(v.Mountpoint); err == nil && info.IsDir() {
+			return way{at: reconcile.Location{Host: spec.LocalHost, Dir: v.Mountpoint, Sub: l.Sub}}
+		}
+	}
+	return way{at: l, courier: e}
+}
+
+// here reports whether the files of the engine's machine are those of this one, with the same user ids, and may
+// be changed.
+func (e *Engine) here(ctx context.Context) (bool, error) {
+	if e.o.ForceCourier || !e.end.onMachine() || os.Geteuid() != 0 || !sharesRoot(e.end.address) {
+		return false, nil
+	}
+	f, err := e.about(ctx)
+	if err != nil {
+		return false, fmt.Errorf("engine %s: %w", e.host, err)
+	}
+	host, err := os.Hostname()
+	return err == nil && host == f.name && !f.remapped, nil
+}

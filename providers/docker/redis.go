@@ -1,0 +1,178 @@
+package docker
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/certwright/certwright/reconcile"
+	"github.com/certwright/certwright/spec"
+)
+
+// redis makes Redis or Valkey read its files again: setting the paths it already has does that, for all or none
+// of the three when they come in one command (redis.io, CONFIG SET, since 7.0). A pair that does not match is
+// refused by the server and the old one stays.
+func (e *Engine) redis(ctx context.Context, how spec.Reload, env reconcile.ReloadEnv) error {
+	ctx, cancel := context.WithTimeout(ctx, timeoutOf(how))
+	defer cancel()
+	password, err := e.password(how)
+	if err != nil {
+		return err
+	}
+	config, err := e.serverTLS(env)
+	if err != nil {
+		return err
+	}
+	raw, err := e.Dial(ctx, env.Container, env.Port, true)
+	if err != nil {
+		return err
+	}
+	defer raw.Close()
+	stop := context.AfterFunc(ctx, func() { _ = raw.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	conn := tls.Client(raw, config)
+	if err := conn.HandshakeContext(ctx); err != nil {
+		return fmt.Errorf("TLS to its port %d: %w", env.Port, err)
+	}
+	server := newRESP(conn)
+	if err := server.login(how.Username, password); err != nil {
+		return err
+	}
+	paths, err := server.paths()
+	if err != nil {
+		return err
+	}
+	return e.o.Around.Do("CONFIG SET tls-cert-file", func() error { return server.setPaths(paths) })
+}
+
+// password reads the rung's password, without the line end that files have; nil when there is none.
+func (e *Engine) password(how spec.Reload) ([]byte, error) {
+	if how.Password == nil {
+		return nil, nil
+	}
+	if e.o.Secret == nil {
+		return nil, errors.New("passwords cannot be read here")
+	}
+	p, err := e.o.Secret(*how.Password)
+	if err != nil {
+		return nil, fmt.Errorf("password: %w", err)
+	}
+	return bytes.TrimRight(p, "\r\n"), nil
+}
+
+// resp speaks as much of Redis's protocol as reloading needs (redis.io, "Redis serialization protocol", RESP2).
+type resp struct {
+	w io.Writer
+	r *bufio.Reader
+}
+
+// respMax bounds a line or a string of a reply; a path is shorter.
+const respMax = 8 << 10
+
+func newRESP(c net.Conn) resp { return resp{w: c, r: bufio.NewReaderSize(c, respMax)} }
+
+// refusal is an error that the server answered.
+type refusal string
+
+func (r refusal) Error() string { return "the server refused: " + string(r) }
+
+// ask sends one command and returns the strings of the reply.
+func (r resp) ask(words ...string) ([]string, error) {
+	var b strings.Builder
+	fmt.Fprintf(&b, "*%d\r\n", len(words))
+	for _, w := range words {
+		fmt.Fprintf(&b, "$%d\r\n%s\r\n", len(w), w)
+	}
+	if _, err := io.WriteString(r.w, b.String()); err != nil {
+		return nil, err
+	}
+	return r.reply(true)
+}
+
+func (r resp) reply(nest bool) ([]string, error) {
+	line, err := r.r.ReadSlice('\n')
+	if err != nil {
+		return nil, fmt.Errorf("read its answer: %w", err)
+	}
+	kind, text := line[0], strings.TrimRight(string(line[1:]), "\r\n")
+	n, numErr := strconv.Atoi(text)
+	switch {
+	case kind == '+' || kind == ':':
+		return []string{text}, nil
+	case kind == '-':
+		said := &head{max: outputMax}
+		_, _ = io.WriteString(said, text)
+		return nil, refusal(said.String())
+	case kind == '$' && numErr == nil && n >= 0 && n <= respMax:
+		data := make([]byte, n+2)
+		_, err := io.ReadFull(r.r, data)
+		return []string{string(data[:n])}, err
+	case kind == '*' && numErr == nil && nest && n >= 0 && n <= 64:
+		var all []string
+		for range n {
+			one, err := r.reply(false)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, one...)
+		}
+		return all, nil
+	}
+	return nil, errors.New("its answer is not Redis's protocol")
+}
+
+// login authenticates if there is a password. The server's words are not repeated: they can hold the arguments.
+func (r resp) login(user string, password []byte) error {
+	if password == nil {
+		return nil
+	}
+	words := []string{"AUTH", string(password)}
+	if user != "" {
+		words = []string{"AUTH", user, string(password)}
+	}
+	_, err := r.ask(words...)
+	if errors.As(err, new(refusal)) {
+		return errors.New("the server refused the username or password")
+	}
+	return err
+}
+
+// paths asks for the files the server was told to use. The pattern leaves out tls-key-file-pass.
+func (r resp) paths() (map[string]string, error) {
+	flat, err := r.ask("CONFIG", "GET", "tls-*-file")
+	if err != nil {
+		return nil, err
+	}
+	paths := map[string]string{}
+	for i := 0; i+1 < len(flat); i += 2 {
+		paths[flat[i]] = flat[i+1]
+	}
+	if paths["tls-cert-file"] == "" {
+		return nil, errors.New("the server has no tls-cert-file")
+	}
+	return paths, nil
+}
+
+// setPaths sets them to what they are. Redis 6 takes one at a time, and reads all files again for any.
+func (r resp) setPaths(paths map[string]string) error {
+	words := []string{"CONFIG", "SET"}
+	for _, name := range []string{"tls-cert-file", "tls-key-file", "tls-ca-cert-file"} {
+		if paths[name] != "" {
+			words = append(words, name, paths[name])
+		}
+	}
+	_, err := r.ask(words...)
+	var refused refusal
+	if errors.As(err, &refused) && strings.Contains(strings.ToLower(string(refused)), "wrong number of arguments") {
+		_, err = r.ask("CONFIG", "SET", "tls-cert-file", paths["tls-cert-file"])
+	}
+	return err
+}

@@ -1,0 +1,103 @@
+package docker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"os/exec"
+	"strings"
+	"sync"
+	"time"
+)
+
+// sshDialer reaches an engine over the ssh command of this machine, with its configuration, agent and known
+// hosts: each connection is one `ssh HOST docker system dial-stdio`, as the docker command does it.
+func sshDialer(address string) (func(ctx context.Context, network, addr string) (net.Conn, error), error) {
+	u, err := url.Parse(address)
+	if err != nil {
+		return nil, fmt.Errorf("endpoint %q: %w", address, err)
+	}
+	if _, secret := u.User.Password(); secret {
+		return nil, errors.New("an ssh endpoint takes no password; use a key")
+	}
+	if u.Hostname() == "" || strings.HasPrefix(u.Hostname(), "-") {
+		return nil, fmt.Errorf("endpoint %q names no host", address)
+	}
+	args := []string{"-o", "ConnectTimeout=10", "-T"}
+	if u.User.Username() != "" {
+		args = append(args, "-l", u.User.Username())
+	}
+	if u.Port() != "" {
+		args = append(args, "-p", u.Port())
+	}
+	args = append(args, "--", u.Hostname(), "docker")
+	if u.Path != "" && u.Path != "/" {
+		args = append(args, "--host", "unix://"+u.Path)
+	}
+	args = append(args, "system", "dial-stdio")
+	return func(ctx context.Context, _, _ string) (net.Conn, error) { return dialCommand("ssh", args) }, nil
+}
+
+// dialCommand starts a command and makes a connection of its input and output. The command outlives the dialling
+// context, as connections do, and ends with the connection.
+func dialCommand(name string, args []string) (net.Conn, error) {
+	near, far := net.Pipe()
+	cmd := exec.Command(name, args...)
+	stderr := &head{max: 300}
+	cmd.Stdout, cmd.Stderr = far, stderr
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start %s: %w", name, err)
+	}
+	go func() {
+		_, _ = io.Copy(stdin, far)
+		_ = stdin.Close()
+	}()
+	c := &commandConn{Conn: near, kill: cmd.Process.Kill}
+	go func() {
+		if err := cmd.Wait(); err != nil {
+			c.fail(fmt.Errorf("%s: %w: %s", name, err, stderr))
+		}
+		_ = far.Close()
+	}()
+	return c, nil
+}
+
+// commandConn is a connection to a command. What the command said when it failed is the error of the next read.
+type commandConn struct {
+	net.Conn
+	kill func() error
+	mu   sync.Mutex
+	err  error
+}
+
+func (c *commandConn) fail(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.err = err
+}
+
+func (c *commandConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if errors.Is(err, io.EOF) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.err != nil {
+			err = c.err
+		}
+	}
+	return n, err
+}
+
+func (c *commandConn) Close() error {
+	err := c.Conn.Close()
+	// ssh ends by itself when its input does; the kill is for one that hangs in its handshake.
+	time.AfterFunc(time.Second, func() { _ = c.kill() })
+	return err
+}
