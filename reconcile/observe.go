@@ -32,7 +32,9 @@ func Observe(ctx context.Context, p Providers, s *spec.Spec, look Look) (World, 
 	if err := w.load(ctx, p, s); err != nil {
 		return w, err
 	}
-	w.list(ctx, p, s)
+	if err := w.list(ctx, p, s); err != nil {
+		return w, err
+	}
 	w.readCAs(p, s)
 	o := &observer{view: newView(s, &w), p: p, look: look}
 	if err := o.roots(); err != nil {
@@ -63,14 +65,20 @@ func (w *World) load(ctx context.Context, p Providers, s *spec.Spec) error {
 	return nil
 }
 
-// list asks every engine a binding needs for its containers and volumes.
-func (w *World) list(ctx context.Context, p Providers, s *spec.Spec) {
+// list asks every engine a binding needs for its containers and volumes. One that does not answer makes its
+// bindings wait, unless the user named it.
+func (w *World) list(ctx context.Context, p Providers, s *spec.Spec) error {
 	for i := range s.Bindings {
 		b := &s.Bindings[i]
 		if _, done := w.Engines[b.Host.Name]; !done && (b.Consumer != nil || b.Place.Directory == "") {
-			w.Engines[b.Host.Name] = p.Engines.List(ctx, b.Host.Name)
+			e := p.Engines.List(ctx, b.Host.Name)
+			if e.Named && e.Err != "" {
+				return errors.New(e.Err)
+			}
+			w.Engines[b.Host.Name] = e
 		}
 	}
+	return nil
 }
 
 // readCAs reads what others made: the files of brought-along CAs and of identities issued elsewhere.
