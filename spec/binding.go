@@ -111,14 +111,15 @@ func (p *parser) consumer(m *mapping) *Consumer {
 
 func (p *parser) selector(v value, c *Consumer) {
 	m := p.section(v, &consumerSection)
-	switch by := p.oneOf(m, required, "compose", "label"); by.key {
-	case "compose":
+	p.oneOf(m, required, "compose", "label")
+	if by := m.get("compose"); by.node != nil {
 		s := p.text(by)
 		c.ComposeProject, c.ComposeService, _ = strings.Cut(s, "/")
 		if s != "" && (!isDockerName(c.ComposeProject) || !isDockerName(c.ComposeService)) {
 			p.errorf(by, "%s is no project/service", quote(by.node.Value))
 		}
-	case "label":
+	}
+	if by := m.get("label"); by.node != nil {
 		s := p.text(by)
 		c.LabelKey, c.LabelValue, _ = strings.Cut(s, "=")
 		if s != "" && c.LabelKey == "" {

@@ -13,14 +13,18 @@ func (p *parser) ca(name string, v value) {
 	m := p.section(v, &caSection)
 	ca := CA{Name: name, Pos: v.pos()}
 	var node *mapping
-	switch kind := p.oneOf(m, required, caSection.names()...); kind.key {
-	case "":
-	case "local":
-		ca.Local, node = p.localCA(name, kind)
-	default:
-		ca.Other = kind.key
-		p.otherCA(kind)
-		p.later(kind)
+	kinds := caSection.names()
+	p.oneOf(m, required, kinds...)
+	for _, kind := range kinds {
+		switch v := m.get(kind); {
+		case v.node == nil:
+		case kind == "local":
+			ca.Local, node = p.localCA(name, v)
+		default:
+			ca.Other = kind
+			p.otherCA(v)
+			p.later(v)
+		}
 	}
 	if _, twice := p.cas.at[name]; !twice {
 		p.cas.at[name] = len(p.spec.CAs)
@@ -65,7 +69,7 @@ func (p *parser) caKey(v value) KeyKind {
 		p.errorf(v, "%s is no key kind; the file of a key stands beside certificate", quote(v.node.Value))
 		return ""
 	}
-	return choice(p, v, "key kind", KeyKinds())
+	return p.keyKind(v)
 }
 
 // broughtCA reads a CA that has a certificate and a key already: everything about it but its constraints stands

@@ -32,9 +32,23 @@ func line(pos Pos, path, msg string) string {
 	return where + ": " + path + ": " + msg
 }
 
+// maxErrors is more than anybody reads, and keeps a file of nothing but errors from filling the memory.
+const maxErrors = 1000
+
 // errorf reports something wrong with v, at its key.
 func (p *parser) errorf(v value, format string, args ...any) {
-	p.errs = append(p.errs, &Error{v.pos(), v.path(), fmt.Sprintf(format, args...)})
+	if !p.full() {
+		p.errs = append(p.errs, &Error{v.pos(), v.path(), fmt.Sprintf(format, args...)})
+	}
+}
+
+// full reports whether there are enough errors, which is itself the last of them.
+func (p *parser) full() bool {
+	if len(p.errs) < maxErrors {
+		return false
+	}
+	p.tooMany = true
+	return true
 }
 
 func (p *parser) warnf(v value, format string, args ...any) {
@@ -59,6 +73,10 @@ func (p *parser) finish() error {
 	}
 	slices.SortStableFunc(p.spec.Warnings, func(a, b Warning) int { return byPos(a.Pos, b.Pos) })
 	slices.SortStableFunc(p.errs, func(a, b *Error) int { return byPos(a.Pos, b.Pos) })
+	if p.tooMany {
+		last := p.errs[len(p.errs)-1].Pos
+		p.errs = append(p.errs, &Error{Pos: last, Msg: fmt.Sprintf("more than %d errors: the rest is not shown", maxErrors)})
+	}
 	return join(p.errs)
 }
 

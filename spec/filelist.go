@@ -70,7 +70,11 @@ func badFileName(s string) string {
 }
 
 func (p *parser) file(v value) File {
-	if v.node.Kind == yaml.ScalarNode {
+	switch v.node.Kind {
+	case yaml.SequenceNode:
+		p.mustBe(v, "a content or a mapping")
+		return File{}
+	case yaml.ScalarNode:
 		f := newFile(v.key, choice(p, v, "content", contents))
 		f.Pos = v.pos()
 		p.checkFile(v, nil, f)

@@ -90,7 +90,7 @@ func (p *parser) fraction(v value) Renew {
 	switch {
 	case !ok || err != nil || err2 != nil:
 		p.errorf(v, "%s is no fraction, like 2/3", quote(v.node.Value))
-	case 10*num < den || 20*num > 19*den:
+	case den == 0 || 10*num < den || 20*num > 19*den:
 		p.errorf(v, "must be from 1/10 to 19/20 of the life")
 	default:
 		return Renew{Num: int(num), Den: int(den)}

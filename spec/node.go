@@ -29,6 +29,7 @@ type mapping struct {
 	v     value // the mapping itself; its `in` is nil around a whole file
 	file  *file
 	pairs []pair
+	odd   bool // it holds unknown keys, one of which may be the one that is missing
 }
 
 type pair struct{ key, node *yaml.Node }
@@ -160,6 +161,7 @@ func (p *parser) section(v value, s *section) *mapping {
 	}
 	for _, pr := range m.pairs {
 		if key := pr.key.Value; !s.knows(key) {
+			m.odd = true
 			p.errorf(value{at: pr.key, in: m.v.in, key: v.key, node: v.node, index: v.index}, "unknown key %s%s", quote(key), p.hint(key, s.names()))
 		}
 	}
@@ -184,7 +186,7 @@ func (p *parser) oneOf(m *mapping, n need, keys ...string) value {
 			found = v
 		}
 	}
-	if found.node == nil && n == required && m != nil {
+	if found.node == nil && n == required && m != nil && !m.odd {
 		p.errorf(m.v, "needs %s", oneOfList(keys))
 	}
 	return found

@@ -109,6 +109,8 @@ type parser struct {
 	env  func(string) (string, bool)
 	spec Spec
 	errs []*Error
+	// tooMany is set when errors were left out.
+	tooMany bool
 	// partial is set when a file could not be read as YAML: names it may define are then not missed.
 	partial bool
 	guesses int // comparisons left for "did you mean", so that a huge broken file stays linear
@@ -190,15 +192,17 @@ func (p *parser) once(roots []*mapping, key string) value {
 	return first
 }
 
-// each hands every named entry of a section to parse, over all files, and refuses a name that comes twice.
+// each hands every named entry of a section to parse, over all files, once all names are known. A name that comes
+// twice is refused.
 func (p *parser) each(roots []*mapping, key string, ix *index, parse func(name string, v value)) {
+	var values []value
 	for _, root := range roots {
 		entries := p.open(root.get(key))
 		if entries == nil {
 			continue
 		}
-		for _, pair := range entries.pairs {
-			v := entries.entry(pair)
+		for _, pr := range entries.pairs {
+			v := entries.entry(pr)
 			if first, taken := ix.pos[v.key]; taken {
 				p.errorf(v, "defined twice, first at %s", first)
 			} else {
@@ -207,7 +211,10 @@ func (p *parser) each(roots []*mapping, key string, ix *index, parse func(name s
 			if !isName(v.key) {
 				p.errorf(v, `a name has letters, digits, "_", "." and "-", starts with a letter or digit, and is no longer than 63`)
 			}
-			parse(v.key, v)
+			values = append(values, v)
 		}
+	}
+	for _, v := range values {
+		parse(v.key, v)
 	}
 }

@@ -12,8 +12,7 @@ import (
 
 // mustBe reports that v is of another type than wanted.
 func (p *parser) mustBe(v value, wanted string) {
-	is := "a string"
-	quoteIt := ""
+	is, quoteIt := "a string", ""
 	switch v.node.Kind {
 	case yaml.MappingNode:
 		is = "a mapping"
@@ -24,7 +23,9 @@ func (p *parser) mustBe(v value, wanted string) {
 		case "!!null":
 			p.errorf(v, "must be %s, but is empty", wanted)
 			return
-		case "!!int", "!!float":
+		case "!!float":
+			is, quoteIt = quote(v.node.Value), " (quote it)"
+		case "!!int":
 			is, quoteIt = "a number", " (quote it)"
 		case "!!bool":
 			is, quoteIt = "true or false", " (quote it)"
@@ -32,7 +33,7 @@ func (p *parser) mustBe(v value, wanted string) {
 			is, quoteIt = "a date", " (quote it)"
 		}
 	}
-	if !strings.Contains(wanted, "string") {
+	if !strings.Contains(wanted, "a string") {
 		quoteIt = ""
 	}
 	p.errorf(v, "must be %s, not %s%s", wanted, is, quoteIt)

@@ -47,16 +47,17 @@ func (p *parser) store(v value) {
 	}
 	p.spec.Store.Pos = v.pos()
 	p.spec.Store.Passphrase = p.source(m.get("passphrase"))
-	switch kind := p.oneOf(m, optional, "directory", "swarm"); kind.key {
-	case "directory":
-		p.spec.Store.Directory = p.path(kind)
-	case "swarm":
-		p.section(kind, &emptySection)
+	p.oneOf(m, optional, "directory", "swarm")
+	if m.has("directory") {
+		p.spec.Store.Directory = p.path(m.get("directory"))
+	}
+	if swarm := m.get("swarm"); swarm.node != nil {
+		p.section(swarm, &emptySection)
 		if !m.has("passphrase") {
 			p.errorf(m.missing("passphrase"), "missing: a store in the Swarm is always encrypted")
 		}
 		p.spec.Store.Directory, p.spec.Store.Swarm = "", true
-		p.later(kind)
+		p.later(swarm)
 	}
 }
 
@@ -98,7 +99,7 @@ func (p *parser) readDefaults(v value) {
 
 // keyAndLife reads what identities and their defaults have in common, over what d holds.
 func (p *parser) keyAndLife(m *mapping, d *defaults) {
-	if k := choice(p, m.get("key"), "key kind", KeyKinds()); k != "" {
+	if k := p.keyKind(m.get("key")); k != "" {
 		d.key = k
 	}
 	if life := p.duration(m.get("lifetime"), minLife, maxLife); life > 0 {
@@ -113,6 +114,14 @@ func (p *parser) keyAndLife(m *mapping, d *defaults) {
 	if m.has("reuseKey") {
 		d.reuseKey = p.boolean(m.get("reuseKey"))
 	}
+}
+
+func (p *parser) keyKind(v value) KeyKind {
+	if v.node != nil && strings.HasPrefix(v.node.Value, "rsa-") && !slices.Contains(KeyKinds(), KeyKind(v.node.Value)) {
+		p.errorf(v, "no key kind %s (RSA keys have 2048, 3072 or 4096 bits)", quote(v.node.Value))
+		return ""
+	}
+	return choice(p, v, "key kind", KeyKinds())
 }
 
 // limits returns what v says, and the default for the rest.

@@ -51,7 +51,7 @@ func files(t *testing.T, folder string, least int) []string {
 }
 
 func TestOK(t *testing.T) {
-	for _, file := range files(t, "ok", 1) {
+	for _, file := range files(t, "ok", 15) {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			s, err := parse(t, file)
 			if err != nil {
@@ -66,7 +66,7 @@ func TestOK(t *testing.T) {
 
 // TestErr compares everything that is said about a bad file: the errors, or for w-*.yaml the warnings.
 func TestErr(t *testing.T) {
-	for _, file := range files(t, "err", 1) {
+	for _, file := range files(t, "err", 130) {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			s, err := parse(t, file)
 			var got strings.Builder

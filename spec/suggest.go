@@ -46,6 +46,9 @@ func (p *parser) hint(word string, known []string) string {
 	if guess := p.guess(word, known); guess != "" {
 		return guess
 	}
+	if len(known) == 0 {
+		return " (nothing stands in here)"
+	}
 	return " (" + strings.Join(known, ", ") + ")"
 }
 
@@ -55,7 +58,7 @@ func (p *parser) guess(word string, known []string) string {
 	if len(word) > longest {
 		return ""
 	}
-	best, least := "", (len(word)+1)/3+1 // one mistake in three letters is still a mistake
+	best, least := "", min(max(len(word)/3, 1), 3)+1 // one mistake in three letters is still a mistake
 	for _, k := range known {
 		if p.guesses--; p.guesses < 0 {
 			return ""

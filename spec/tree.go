@@ -67,6 +67,8 @@ func (p *parser) root(in Input) *mapping {
 var (
 	yamlLine   = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)$`)
 	yamlAnchor = regexp.MustCompile(`^unknown anchor '([^']*)' referenced$`)
+	// The errors of yaml.v3's parser, as opposed to its scanner, count lines from zero.
+	yamlLow = regexp.MustCompile(`^did not find expected (node content|key|'-' indicator|',' or|<)|^found (undefined tag handle|duplicate|incompatible)`)
 )
 
 // notYAML reports a syntax error at the line that yaml.v3 puts into its text, if any.
@@ -78,7 +80,10 @@ func (p *parser) notYAML(whole value, data []byte, err error) {
 	msg := err.Error()
 	if m := yamlLine.FindStringSubmatch(strings.ReplaceAll(msg, "\n", " ")); m != nil {
 		if n, err := strconv.Atoi(m[1]); err == nil {
-			whole.node.Line = n
+			if yamlLow.MatchString(m[2]) {
+				n++
+			}
+			whole.node.Line = min(n, bytes.Count(bytes.TrimRight(data, "\n"), []byte("\n"))+1)
 		}
 		msg = m[2]
 	}
@@ -126,6 +131,7 @@ func (t *tree) check(n *yaml.Node, level int) extent {
 	}
 	if !allowedTag(n) {
 		t.errorf(n, "tag %s is not allowed here", quote(n.Tag))
+		n.Tag = map[yaml.Kind]string{yaml.MappingNode: "!!map", yaml.SequenceNode: "!!seq", yaml.ScalarNode: "!!str"}[n.Kind]
 	}
 	sum := extent{nodes: 1, depth: 1}
 	add := func(e extent) {
@@ -238,8 +244,15 @@ func allowedTag(n *yaml.Node) bool {
 }
 
 func (t *tree) errorf(n *yaml.Node, format string, args ...any) {
+	if t.p.full() {
+		return
+	}
 	var path strings.Builder
 	for i, part := range t.path {
+		if i > maxDepth/10 {
+			path.WriteString("…")
+			break
+		}
 		if i > 0 && !strings.HasPrefix(part, "[") {
 			path.WriteByte('.')
 		}
