@@ -16,7 +16,7 @@ import (
 //   - a generation of a CA that was committed and then vanished or changed its key;
 //   - a private key in a file that everyone may read;
 //   - a file of ours in a place that the committed inventory does not have;
-//   - something foreign that was changed or taken away, and not adopted;
+//   - something foreign that was adopted without a wish, or changed or taken away and is in no backup;
 //   - a container that was touched and that no binding names.
 func (w *World) Check() error {
 	w.mu.Lock()
@@ -81,6 +81,9 @@ func (w *World) checkUnit(at reconcile.Location, u reconcile.Unit) {
 	if w.state == nil || w.state.Installation != u.Mark.Installation {
 		w.breaks(fmt.Sprintf("%s was written for an installation that is not the store's", u.At))
 		return
+	}
+	if u.Adopt && !w.state.Wishes["binding/"+u.Mark.Binding].Adopt {
+		w.breaks(fmt.Sprintf("%s was adopted, and nobody asked for it", u.At))
 	}
 	for row := range w.state.Places {
 		if physical(row) == at {

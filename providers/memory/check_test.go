@@ -66,6 +66,11 @@ func TestCheckSees(t *testing.T) {
 			s.LoseStore()
 			s.place(ca.issue("web"), spec.Plain)
 		}},
+		{"/srv/web was adopted, and nobody asked for it", func(s scene) {
+			u := s.unit(ca.issue("web"), spec.Plain)
+			u.Adopt = true
+			s.Write(s.t.Context(), []reconcile.Unit{u})
+		}},
 		{"container web was touched, and no binding names it", func(s scene) {
 			s.place(ca.issue("web"), spec.Plain)
 			id := s.run(memory.Reloads, func(c *memory.Container) { c.Bound = false })
@@ -94,6 +99,12 @@ func TestCheckAllows(t *testing.T) {
 		t.Errorf("error %v, want ErrForeign", errs[0])
 	}
 	s.intact()
+	st, err := s.Load(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	st.Wishes = map[string]reconcile.Wish{"binding/web": {Adopt: true}}
+	s.commit(st)
 	for _, layout := range []spec.Layout{spec.Atomic, spec.Plain} {
 		u.Adopt, u.Layout, u.InPlace = true, layout, layout == spec.Plain
 		if errs := s.Write(t.Context(), []reconcile.Unit{u}); errs[0] != nil {
@@ -107,6 +118,17 @@ func TestCheckAllows(t *testing.T) {
 		t.Fatal(errs[0])
 	}
 	s.intact()
+}
+
+func TestDirectoriesShowInTheOneAbove(t *testing.T) {
+	w := newWorld()
+	above := reconcile.Location{Host: "local", Dir: "/srv"}
+	w.ForeignFile(above, "notes.txt", nil)
+	w.ForeignFile(reconcile.Location{Host: "local", Dir: "/srv", Sub: "web"}, "cert.pem", nil)
+	c := w.Read(t.Context(), []reconcile.PlaceQuery{{At: above, Files: []string{"web"}}}, false)[0]
+	if got := c.Files["web"]; got.Kind != reconcile.KindDirectory || got.Ours {
+		t.Errorf("kind %q, ours %t; want a directory, not ours", got.Kind, got.Ours)
+	}
 }
 
 func TestDrift(t *testing.T) {

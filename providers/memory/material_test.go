@@ -36,6 +36,15 @@ func newAuthority(t *testing.T, name string) *authority {
 	return a
 }
 
+// under makes a an intermediate of another.
+func (a *authority) under(root *authority) *authority {
+	root.next++
+	a.cert, a.key = sign(a.t, &x509.Certificate{
+		SerialNumber: big.NewInt(root.next), Subject: a.cert.Subject, IsCA: true, BasicConstraintsValid: true,
+	}, root.cert, root.key)
+	return a
+}
+
 func (a *authority) issue(name string) *reconcile.Issued {
 	a.next++
 	c, key := sign(a.t, &x509.Certificate{

@@ -142,6 +142,28 @@ func TestSingleFileMountsPinWhatTheyAre(t *testing.T) {
 	s.serves(id, last)
 }
 
+func TestAdoptingInPlaceKeepsTheInode(t *testing.T) {
+	s, ca := newScene(t), newAuthority(t, "Root")
+	was, is := ca.issue("web"), ca.issue("web")
+	s.ForeignFile(s.at, "both.pem", append(pemOf("CERTIFICATE", was.Certificate), pemOf("PRIVATE KEY", was.Key.PKCS8())...))
+	id := s.run(memory.Reloads, func(c *memory.Container) {
+		c.Mounts = []reconcile.Mount{{Type: "bind", Source: "/srv/web/both.pem", Destination: "/both.pem"}}
+		c.Server.Cert, c.Server.Key = "/both.pem", "/both.pem"
+	})
+	s.serves(id, was)
+	errs := s.Write(t.Context(), []reconcile.Unit{{
+		At: s.at, Mark: mark, Layout: spec.Plain, InPlace: true, Adopt: true,
+		Files: []reconcile.UnitFile{{
+			Name: "both.pem", Mode: 0o600,
+			Data: append(pemOf("CERTIFICATE", is.Certificate), pemOf("PRIVATE KEY", is.Key.PKCS8())...),
+		}},
+	}})
+	if err := errors.Join(errs[0], s.reload(id, hup)); err != nil {
+		t.Fatal(err)
+	}
+	s.serves(id, is)
+}
+
 func TestMountsOfMissingFilesBecomeDirectories(t *testing.T) {
 	s, ca := newScene(t), newAuthority(t, "Root")
 	id := s.run(memory.Reloads, func(c *memory.Container) {
@@ -227,6 +249,28 @@ func TestProbe(t *testing.T) {
 	web := ca.issue("web")
 	s.place(web, spec.Atomic)
 	id := s.run(memory.Reloads)
+	between := newAuthority(t, "Between").under(ca)
+	below := between.issue("web")
+	chained := s.unit(below, spec.Atomic)
+	for i, f := range chained.Files {
+		if f.Name == "cert.pem" {
+			chained.Files[i].Data = append(f.Data, pemOf("CERTIFICATE", between.cert.Raw)...)
+		}
+	}
+	if errs := s.Write(t.Context(), []reconcile.Unit{chained}); errs[0] != nil {
+		t.Fatal(errs[0])
+	}
+	if err := s.reload(id, hup); err != nil {
+		t.Fatal(err)
+	}
+	got := s.probe(id, func(r *reconcile.ProbeRequest) { r.Roots = [][]byte{ca.cert.Raw} })
+	if diff := cmp.Diff([][]byte{below.Certificate, between.cert.Raw}, got.Chain); diff != "" || got.Untrusted != "" {
+		t.Errorf("untrusted %q, chain %s", got.Untrusted, diff)
+	}
+	s.place(web, spec.Atomic)
+	if err := s.reload(id, hup); err != nil {
+		t.Fatal(err)
+	}
 	for _, tt := range []struct {
 		name string
 		root *authority

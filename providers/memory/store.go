@@ -43,6 +43,9 @@ func (w *World) Commit(ctx context.Context, s reconcile.State) error {
 			w.checkGenerations(*w.state, s)
 		}
 		c := deepCopy(s)
+		if c.Installation == "" {
+			c.Installation = "in-memory"
+		}
 		w.state = &c
 		return nil
 	})
