@@ -25,15 +25,14 @@ import (
 // app is the program with its global flags.
 type app struct {
 	env
-	files          []string
-	host           string
-	dockerContext  string
-	logFormat      string
-	verbose        bool
-	noColor        bool
-	noCouriers     bool
-	courierBinary  string
-	forcedCouriers bool
+	files         []string
+	host          string
+	dockerContext string
+	logFormat     string
+	verbose       bool
+	noColor       bool
+	noCouriers    bool
+	courierBinary string
 }
 
 func (a *app) root() *cobra.Command {
@@ -116,7 +115,7 @@ func (a *app) open(ctx context.Context, writer bool) (*session, error) {
 	}
 	engines := docker.Engines{spec.LocalHost: docker.New(spec.LocalHost, docker.Options{
 		Endpoint: a.host, Context: a.dockerContext, Getenv: a.getenv, Project: s.Project, CourierBinary: a.courierBinary,
-		ForceCourier: a.forcedCouriers, Secret: a.secret, Around: around, Now: a.now,
+		ForceCourier: a.couriers, Secret: a.secret, Around: around, Now: a.now,
 	})}
 	local := &files.Local{Disk: d, Rand: rand.Reader}
 	applier := reconcile.Applier{
@@ -125,7 +124,7 @@ func (a *app) open(ctx context.Context, writer bool) (*session, error) {
 			Places: docker.Places{Local: local, Engines: engines}, Engines: engines, Prober: probe.Prober{},
 			Secret: a.secret, Roots: formats.Roots,
 		},
-		Spec: s, Clock: a.now, Couriers: !a.noCouriers,
+		Spec: s, Clock: a.now, Settle: a.settle, Couriers: !a.noCouriers,
 	}
 	return &session{spec: s, applier: applier, store: st}, nil
 }

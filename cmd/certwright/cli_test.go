@@ -15,11 +15,13 @@ import (
 
 // command is a call of the program in this process.
 type command struct {
-	t      testing.TB
-	dir    string
-	vars   map[string]string
-	now    func() time.Time
-	around reconcile.Around
+	t        testing.TB
+	dir      string
+	vars     map[string]string
+	now      func() time.Time
+	around   reconcile.Around
+	settle   time.Duration
+	couriers bool
 }
 
 // result is how a call ended.
@@ -51,7 +53,10 @@ func (c command) run(args ...string) result {
 		now = time.Now
 	}
 	args = append([]string{"-f", c.dir + "/tls.yaml"}, args...)
-	code := run(c.t.Context(), args, env{in: strings.NewReader(""), out: &out, err: &errs, getenv: getenv, now: now, around: c.around})
+	code := run(c.t.Context(), args, env{
+		in: strings.NewReader(""), out: &out, err: &errs, getenv: getenv, now: now,
+		around: c.around, settle: c.settle, couriers: c.couriers,
+	})
 	transcript.Lock()
 	_, _ = io.WriteString(&transcript, out.String()+errs.String())
 	transcript.Unlock()

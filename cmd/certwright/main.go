@@ -33,6 +33,10 @@ type env struct {
 	now      func() time.Time
 	// around is put around every side effect; nil in the product.
 	around reconcile.Around
+	// settle is how long a rung may take to show on the wire; zero, the Applier's own, in the product.
+	settle time.Duration
+	// couriers takes a courier also where there is a shorter way; false in the product.
+	couriers bool
 }
 
 func main() {
