@@ -17,7 +17,7 @@ func TestCheckSees(t *testing.T) {
 	ca := newAuthority(t, "Root")
 	withCA := func(key string) reconcile.State {
 		return reconcile.State{
-			Installation: mark.Installation,
+			Installation: mark.Installation, Project: mark.Project,
 			CAs: map[string]reconcile.CA{"internal": {Generations: []reconcile.Generation{
 				{ID: 1, KeyID: "01", Key: reconcile.NewPrivateKey([]byte(key))},
 			}}},
@@ -29,7 +29,7 @@ func TestCheckSees(t *testing.T) {
 	}{
 		{"generation 1 of CA internal was lost or changed its key", func(s scene) {
 			s.commit(withCA("a"))
-			s.commit(reconcile.State{Installation: mark.Installation})
+			s.commit(reconcile.State{Installation: mark.Installation, Project: mark.Project})
 		}},
 		{"generation 1 of CA internal was lost or changed its key", func(s scene) {
 			s.commit(withCA("a"))
@@ -38,10 +38,10 @@ func TestCheckSees(t *testing.T) {
 		{"two writers commit at once", func(s scene) {
 			s.Around = func(_ string, do func() error) error {
 				s.Around = nil
-				s.commit(reconcile.State{})
+				s.commit(reconcile.State{Project: mark.Project})
 				return do()
 			}
-			s.commit(reconcile.State{})
+			s.commit(reconcile.State{Project: mark.Project})
 		}},
 		{"two writers in /srv/web", func(s scene) {
 			s.Around = func(_ string, do func() error) error {
@@ -59,7 +59,7 @@ func TestCheckSees(t *testing.T) {
 			s.Write(s.t.Context(), []reconcile.Unit{u})
 		}},
 		{"/srv/web was written before the inventory has it", func(s scene) {
-			s.commit(reconcile.State{Installation: mark.Installation})
+			s.commit(reconcile.State{Installation: mark.Installation, Project: mark.Project})
 			s.place(ca.issue("web"), spec.Plain)
 		}},
 		{"/srv/web was written for an installation that is not the store's", func(s scene) {
@@ -260,9 +260,25 @@ func TestStore(t *testing.T) {
 		}
 		web.Chain[0][0], web.Key.PKCS8()[0], row.Files[0] = 9, 'X', "c"
 	}
+	first, err := w.Load(t.Context())
+	if err != nil || first.Installation == "" {
+		t.Errorf("installation %q, error %v", first.Installation, err)
+	}
+	if err := w.Commit(t.Context(), reconcile.State{Installation: "another"}); err == nil {
+		t.Error("the store changes its installation")
+	}
+	if err := w.Commit(t.Context(), reconcile.State{Project: "another"}); err == nil {
+		t.Error("the store changes its project")
+	}
 	w.LoseStore()
 	if _, err := w.Load(t.Context()); !errors.Is(err, reconcile.ErrNoStore) {
 		t.Errorf("error %v, want ErrNoStore", err)
+	}
+	if err := w.Commit(t.Context(), reconcile.State{}); err != nil {
+		t.Fatal(err)
+	}
+	if next, err := w.Load(t.Context()); err != nil || next.Installation == "" || next.Installation == first.Installation {
+		t.Errorf("after a loss the installation is %q again (error %v)", next.Installation, err)
 	}
 }
 

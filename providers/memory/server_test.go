@@ -179,7 +179,7 @@ func TestMountsOfMissingFilesBecomeDirectories(t *testing.T) {
 func TestReplicasOfAVolume(t *testing.T) {
 	s, ca := newScene(t), newAuthority(t, "Root")
 	s.at = reconcile.Location{Host: "local", Volume: "certs", Sub: "web"}
-	s.commit(reconcile.State{Installation: mark.Installation, Places: map[reconcile.Location]reconcile.PlaceRow{s.at: {}}})
+	s.commit(reconcile.State{Installation: mark.Installation, Project: mark.Project, Places: map[reconcile.Location]reconcile.PlaceRow{s.at: {}}})
 	if errs := s.Write(t.Context(), []reconcile.Unit{s.unit(ca.issue("web"), spec.Atomic)}); errs[0] == nil {
 		t.Error("a volume that is not there is written")
 	}

@@ -2,7 +2,9 @@ package memory
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 
@@ -22,7 +24,8 @@ func (w *World) Load(ctx context.Context) (reconcile.State, error) {
 	return deepCopy(*w.state), nil
 }
 
-// Commit implements reconcile.Store. It keeps a copy of its own.
+// Commit implements reconcile.Store. It keeps a copy of its own; after LoseStore a first state is of another
+// installation.
 func (w *World) Commit(ctx context.Context, s reconcile.State) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -39,12 +42,17 @@ func (w *World) Commit(ctx context.Context, s reconcile.State) error {
 		w.committing = false
 	}()
 	return w.effect("commit state", func() error {
-		if w.state != nil {
-			w.checkGenerations(*w.state, s)
-		}
 		c := deepCopy(s)
+		if w.state != nil {
+			c.Installation = cmp.Or(c.Installation, w.state.Installation)
+			if c.Installation != w.state.Installation || c.Project != w.state.Project {
+				return errors.New("the store is of another installation or project")
+			}
+			w.checkGenerations(*w.state, c)
+		}
 		if c.Installation == "" {
-			c.Installation = "in-memory"
+			w.ids++
+			c.Installation = fmt.Sprintf("%032x", w.ids)
 		}
 		w.state = &c
 		return nil
