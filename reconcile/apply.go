@@ -107,8 +107,9 @@ type run struct {
 	*view
 	ctx context.Context
 
-	mu     sync.Mutex // guards st, failed and Report
+	mu     sync.Mutex // guards what follows, and Report
 	st     State
+	broken error // why the store could not be written: what is durable is unknown, so nothing more is done
 	failed map[int]error
 	order  []int // of failed
 }
@@ -128,6 +129,9 @@ func (r *run) begin(s Step) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	err := r.ctx.Err()
+	if r.broken != nil {
+		err = errSkipped
+	}
 	for _, id := range s.After {
 		if r.failed[id] != nil {
 			err = errSkipped
@@ -184,11 +188,15 @@ func lines(errs []error) string {
 	return s
 }
 
-// commit makes the state durable as it is now. Callers hold no lock.
+// commit makes the state durable as it is now. Callers hold no lock. After a commit that failed nobody knows which
+// state is there, so the run does nothing more; the next observation reads it.
 func (r *run) commit() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.Store.Commit(r.ctx, r.st)
+	if r.broken == nil {
+		r.broken = r.Store.Commit(r.ctx, r.st)
+	}
+	return r.broken
 }
 
 // createCA makes a CA's first generation durable, and proves from what was read back that it can sign.
@@ -215,12 +223,12 @@ func (r *run) createCA(a CreateCA) error {
 	}
 	g.State = GenerationActive
 	r.st.CAs[a.CA] = CA{Generations: []Generation{g}}
-	if err := r.Store.Commit(r.ctx, r.st); err != nil {
-		delete(r.st.CAs, a.CA)
+	if err := r.commit(); err != nil {
 		return err
 	}
 	back, err := r.Store.Load(r.ctx)
 	if err != nil {
+		r.broken = err
 		return fmt.Errorf("read the new CA back: %w", err)
 	}
 	r.st = back

@@ -21,24 +21,15 @@ const (
 // As many bindings are reloaded at once; within a binding one target follows the other.
 const reloadWorkers = 16
 
-// reload carries out the rungs. All are recorded as tried before the first is: a restart that is cut short
-// counts as one.
+// reload carries out the rungs, binding beside binding.
 func (r *run) reload(steps []Step) {
 	if len(steps) == 0 {
 		return
 	}
-	before := make(map[int]Load, len(steps))
 	byBinding := map[string][]Step{}
 	for _, s := range steps {
-		a := s.Action.(Reload)
-		before[s.ID] = r.intend(a)
-		byBinding[a.Binding] = append(byBinding[a.Binding], s)
-	}
-	if err := r.commit(); err != nil {
-		for _, s := range steps {
-			r.end(s, err, r.Clock())
-		}
-		return
+		name := s.Action.(Reload).Binding
+		byBinding[name] = append(byBinding[name], s)
 	}
 	knock := &knocker{clients: newClients(r.Providers, r.view)}
 	limit := make(chan struct{}, reloadWorkers)
@@ -48,7 +39,7 @@ func (r *run) reload(steps []Step) {
 			limit <- struct{}{}
 			defer func() { <-limit }()
 			for _, s := range chain {
-				r.rung(s, before[s.ID], knock)
+				r.rung(s, knock)
 			}
 		})
 	}
@@ -76,13 +67,13 @@ func (k *knocker) request(r *run, b *spec.Binding, c Container) ProbeRequest {
 	return req
 }
 
-// intend records that a rung is about to be tried and returns what was recorded before.
-func (r *run) intend(a Reload) Load {
+// intend records that a rung is about to be tried. A restart is committed first: one that is cut short counts.
+func (r *run) intend(a Reload) error {
 	key := a.Binding + "/" + a.Target.ID
-	was := r.st.Loads[key]
 	next := Load{Binding: a.Binding, Target: a.Target.ID, Unit: r.unitOf(a), Rung: a.Rung, At: r.Clock()}
-	for _, t := range was.Restarts {
-		if r.w.Now.Sub(t) < time.Hour {
+	r.mu.Lock()
+	for _, t := range r.st.Loads[key].Restarts {
+		if next.At.Sub(t) < time.Hour {
 			next.Restarts = append(next.Restarts, t)
 		}
 	}
@@ -90,7 +81,11 @@ func (r *run) intend(a Reload) Load {
 		next.Restarts = append(next.Restarts, next.At)
 	}
 	r.st.Loads[key] = next
-	return was
+	r.mu.Unlock()
+	if a.How.Restart {
+		return r.commit()
+	}
+	return nil
 }
 
 // unitOf is the fingerprint of what the target has to load.
@@ -107,21 +102,21 @@ func (r *run) unitOf(a Reload) Fingerprint {
 }
 
 // rung tries one rung and waits for the proof.
-func (r *run) rung(s Step, before Load, knock *knocker) {
-	a := s.Action.(Reload)
-	key := a.Binding + "/" + a.Target.ID
+func (r *run) rung(s Step, knock *knocker) {
 	if !r.begin(s) {
-		r.mu.Lock()
-		r.st.Loads[key] = before
-		r.mu.Unlock()
 		return
 	}
+	a := s.Action.(Reload)
 	start := r.Clock()
-	err := r.try(a, knock)
+	err := r.intend(a)
+	if err == nil {
+		err = r.try(a, knock)
+	}
 	r.mu.Lock()
+	key := a.Binding + "/" + a.Target.ID
 	load := r.st.Loads[key]
 	load.Proved, load.Error = err == nil, text(err)
-	if err == nil && a.How.Restart {
+	if load.Proved && a.How.Restart {
 		load.Restarts = load.Restarts[:len(load.Restarts)-1]
 	}
 	r.st.Loads[key] = load

@@ -10,10 +10,11 @@ const maxPasses = 20
 
 // Outcome is how a convergence ended.
 type Outcome struct {
-	World World
-	Plan  Plan   // the last one: empty when everything that can be done was
-	Done  []Step // what was carried out, over all passes
-	Err   error  // of the steps of the last pass that had any, when the plan is not empty
+	World  World
+	Plan   Plan   // the last one: empty when everything that can be done was
+	Passes int    // those that had something to do
+	Done   []Step // what was carried out, over all passes
+	Err    error  // of the steps of the last pass that had any, when the plan is not empty
 }
 
 // Converge repeats passes until a plan is empty, or until a pass plans again just what failed in the one before.
@@ -41,6 +42,7 @@ func (a Applier) Converge(ctx context.Context, scope Scope) (Outcome, error) {
 		if ctx.Err() != nil {
 			return out, ctx.Err()
 		}
+		out.Passes++
 		out.Done = append(out.Done, out.Plan.Steps...)
 	}
 	return out, nil

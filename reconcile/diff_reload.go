@@ -164,8 +164,8 @@ func mounts(c Container, at Location) bool {
 // restartsSpent reports whether the binding has used up its restarts of this hour, and plans the next look.
 func (d *differ) restartsSpent(b *spec.Binding) bool {
 	n, first := 0, time.Time{}
-	for _, l := range d.w.State.Loads {
-		if l.Binding != b.Name {
+	for key, l := range d.w.State.Loads {
+		if l.Binding != b.Name || d.serves(b, key) {
 			continue
 		}
 		for _, t := range l.Restarts {
@@ -184,4 +184,13 @@ func (d *differ) restartsSpent(b *spec.Binding) bool {
 		"look at the server's logs; certwright restarts it again after "+stamp(first.Add(time.Hour)))
 	d.due(first.Add(time.Hour))
 	return true
+}
+
+// serves reports whether the wire shows that a target has what it should, whatever the records say of it.
+func (d *differ) serves(b *spec.Binding, key string) bool {
+	if b.Identity == nil {
+		return false
+	}
+	i, ok := d.issued(b.Identity.Name, d.w.State)
+	return ok && d.w.Served[key].Serial == i.Serial
 }

@@ -52,7 +52,8 @@ type Store interface {
 	// any other error, and never an empty state.
 	Load(ctx context.Context) (State, error)
 	// Commit makes s the state. When it returns nil, s is durable; when it returns an error, either the old or the
-	// new state is there, whole. Committing the same state again succeeds.
+	// new state is there, whole. Committing the same state again succeeds. A first state without an installation
+	// is given one, which Load then shows.
 	Commit(ctx context.Context, s State) error
 }
 

@@ -1,0 +1,184 @@
+package reconcile_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/certwright/certwright/reconcile"
+)
+
+// flows are the ways from one state of rest to another. What an estate does on the way is the crash table: every
+// side effect of every flow is refused, loses its reply, and is the last thing done before and after a death.
+var flows = []struct {
+	name  string
+	ready bool // it starts from an estate at rest
+	begin func(e *estate)
+}{
+	{"first apply", false, func(*estate) {}},
+	{"first apply beside running containers", false, func(e *estate) { e.start() }},
+	{"renewal", true, func(*estate) { time.Sleep(21 * 24 * time.Hour) }},
+	{"rotate", true, func(e *estate) { e.wish("identity/many") }},
+	{"trust changes", true, func(e *estate) {
+		e.edit("cas:", "cas:\n  other: {local: {}}", "trust: [internal]\n    container: db", "trust: [internal, other]\n    container: db")
+	}},
+	{"names change", true, func(e *estate) { e.edit("names: [web]", "names: [web, www]") }},
+	{"layout changes", true, func(e *estate) { e.edit("layout: plain", "layout: atomic") }},
+	{"file leaves the spec", true, func(e *estate) {
+		e.edit("directory: /srv/roots", "directory: /srv/roots\n    files: {roots.pem: ca}")
+	}},
+	{"binding leaves the spec", true, func(e *estate) {
+		e.edit("  roots:\n    trust: [internal]\n    directory: /srv/roots\n", "")
+	}},
+	{"place moves", true, func(e *estate) { e.edit("/srv/roots", "/srv/anchors") }},
+	{"drift", true, func(e *estate) {
+		e.Delete(reconcile.Location{Host: "local", Dir: "/srv/web"}, "key.pem")
+		e.Edit(reconcile.Location{Host: "local", Volume: "db-certs"}, "cert.pem", []byte("nothing"))
+	}},
+	{"adopt", true, func(e *estate) {
+		e.ForeignFile(reconcile.Location{Host: "local", Dir: "/srv/roots"}, "ca.pem", []byte("someone else's"))
+		e.adopt("roots")
+	}},
+}
+
+// wish records that an identity shall be rotated.
+func (e *estate) wish(subject string) {
+	e.t.Helper()
+	st := e.load()
+	st.Wishes[subject] = reconcile.Wish{At: time.Now(), Serial: st.Identities[strings.TrimPrefix(subject, "identity/")].Serial}
+	e.commit(st)
+}
+
+func (e *estate) adopt(binding string) {
+	e.t.Helper()
+	st := e.load()
+	st.Wishes["binding/"+binding] = reconcile.Wish{At: time.Now(), Adopt: true}
+	e.commit(st)
+}
+
+func (e *estate) load() reconcile.State {
+	e.t.Helper()
+	st, err := e.Load(e.t.Context())
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	return st.Clone()
+}
+
+func (e *estate) commit(st reconcile.State) {
+	e.t.Helper()
+	if err := e.Commit(e.t.Context(), st); err != nil {
+		e.t.Fatal(err)
+	}
+}
+
+// fault strikes one effect.
+type fault struct {
+	at   int    // the effect, from one
+	kind string // one of faultKinds
+
+	mu   sync.Mutex
+	seen int
+	dead bool
+	what string // the effect that was struck
+}
+
+var (
+	faultKinds = []string{"refused", "lost reply", "dies before", "dies after"}
+	errFault   = errors.New("struck")
+)
+
+func (f *fault) around(what string, do func() error) error {
+	f.mu.Lock()
+	f.seen++
+	struck, dead := f.seen == f.at, f.dead
+	if struck {
+		f.what = what
+		f.dead = strings.HasPrefix(f.kind, "dies")
+	}
+	f.mu.Unlock()
+	switch {
+	case dead:
+		return errFault // a dead process does nothing more
+	case !struck:
+		return do()
+	case f.kind == "lost reply" || f.kind == "dies after":
+		_ = do()
+	}
+	return errFault
+}
+
+func TestCrashTable(t *testing.T) {
+	for _, flow := range flows {
+		t.Run(flow.name, func(t *testing.T) {
+			effects := 0
+			for _, kind := range faultKinds {
+				for at := 1; ; at++ {
+					f := &fault{at: at, kind: kind}
+					strike(t, flow.ready, flow.begin, f)
+					if f.what == "" {
+						effects = at - 1
+						break
+					}
+				}
+			}
+			if effects < 2 {
+				t.Errorf("%d effects were struck: the flow does nothing", effects)
+			}
+			t.Logf("%d effects, each struck in %d ways", effects, len(faultKinds))
+		})
+	}
+}
+
+// strike runs a flow with a fault in it; the next convergence must reach rest.
+func strike(t *testing.T, ready bool, begin func(*estate), f *fault) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEstate(t)
+		if ready {
+			e.steady()
+		}
+		begin(e)
+		roots := e.roots()
+		e.Around = f.around
+		_, _ = e.applier().Converge(t.Context(), reconcile.Scope{})
+		e.Around = nil
+		for name, id := range e.roots() {
+			if roots[name] != "" && roots[name] != id {
+				t.Errorf("CA %s is another one", name)
+			}
+		}
+		after := e.roots()
+		for range 2 {
+			time.Sleep(5 * time.Minute) // what is tried again is not someone else's doing
+			e.converge()
+			e.start()
+		}
+		e.converge()
+		for name, id := range e.roots() {
+			if after[name] != "" && after[name] != id {
+				t.Errorf("CA %s is another one", name)
+			}
+		}
+		e.audit()
+		if t.Failed() {
+			t.Fatalf("after effect %d (%s) %s", f.at, f.what, f.kind)
+		}
+	})
+}
+
+// roots are the key ids of the CAs in the store.
+func (e *estate) roots() map[string]string {
+	st, err := e.Load(e.t.Context())
+	if err != nil {
+		return nil
+	}
+	out := map[string]string{}
+	for name, ca := range st.CAs {
+		out[name] = fmt.Sprint(len(ca.Generations), ca.Active().KeyID)
+	}
+	return out
+}
