@@ -142,8 +142,6 @@ func (t target) ask(ctx context.Context, raw net.Conn, conn *tls.Conn) (reconcil
 func (t target) late(ctx context.Context, err error, what string) error {
 	var timeout net.Error
 	switch {
-	case errors.Is(err, reconcile.ErrNotHere):
-		return err
 	case errors.Is(ctx.Err(), context.Canceled):
 		return errors.New(what + ": the probe was cancelled")
 	case ctx.Err() != nil, errors.As(err, &timeout) && timeout.Timeout():

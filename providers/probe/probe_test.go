@@ -4,10 +4,13 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"encoding/base64"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -246,6 +249,45 @@ func TestNothingResumed(t *testing.T) {
 	for r := range resumed {
 		if r {
 			t.Error("a session was resumed")
+		}
+	}
+}
+
+// TestServerName sends a DNS name to the server (RFC 6066 section 3), and never an address.
+func TestServerName(t *testing.T) {
+	c := newCage(t)
+	config := serving(c.web.TLS())
+	other := c.sub.Leaf(t, "db").TLS()
+	config.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+		if hello.ServerName == "db" {
+			return &other, nil
+		}
+		return nil, nil
+	}
+	config.Certificates = []tls.Certificate{c.web.TLS()}
+	r := c.request(t, server(t, config, nil))
+	for name, want := range map[string]tls.Certificate{"db": other, "web": c.web.TLS(), "127.0.0.1": c.web.TLS()} {
+		r.ServerName = name
+		expect(t, r, seen{Serial: zoo.Cert{Certificate: want.Leaf}.Serial(), Version: "TLS 1.3"})
+	}
+}
+
+// TestNoKeys looks for the clients' keys in everything a probe says, also of keys it cannot use.
+func TestNoKeys(t *testing.T) {
+	c := newCage(t)
+	config := serving(c.web.TLS())
+	config.ClientAuth, config.ClientCAs = tls.RequireAndVerifyClientCert, c.root.Pool()
+	r := c.request(t, server(t, config, nil))
+	c.clients(t, &r, spec.ClientAuthRequired)
+	secret := []byte("secret")
+	for _, der := range [][]byte{r.Good.Key.PKCS8(), secret, r.Good.Key.PKCS8()[:40], c.web.Issued(t).Key.PKCS8()} {
+		r.Good.Key = reconcile.NewPrivateKey(der)
+		_, s := look(t, r)
+		said := fmt.Sprintf("%+v", s) + s.Err + s.ClientErr + s.Untrusted
+		for _, form := range []string{string(der), hex.EncodeToString(der), base64.StdEncoding.EncodeToString(der), fmt.Sprint(der)} {
+			if strings.Contains(said, form) {
+				t.Error("a key is in what the probe says")
+			}
 		}
 	}
 }

@@ -1,7 +1,9 @@
 package probe_test
 
 import (
+	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"strings"
@@ -51,13 +53,14 @@ func TestRefusals(t *testing.T) {
 		"speaks no HTTP":       {closesOn(known), mtls},
 		"speaks first":         {knownElse(func(conn net.Conn) { _, _ = io.WriteString(conn, "220 mail\r\n"); hangs(conn) }), open},
 		"waits for more":       {knownElse(hangs), open},
+		"speaks HTTP/2 alone":  {agreed(known), mtls},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			config := serving(c.web.TLS())
-			config.ClientAuth = tls.RequestClientCert
+			config.ClientAuth, config.NextProtos = tls.RequestClientCert, []string{"h2"}
 			r := c.request(t, server(t, config, row.talk))
-			r.Timeout = 4 * time.Second // a quarter of it is a silence
+			r.Timeout = 8 * time.Second // a quarter of it is a silence
 			c.clients(t, &r, spec.ClientAuthRequired)
 			expect(t, r, row.want)
 		})
@@ -69,6 +72,16 @@ func closesOn(known func(net.Conn) bool) func(net.Conn) {
 	return func(conn net.Conn) {
 		if known(conn) {
 			_, _ = conn.Read(make([]byte, 1))
+		}
+	}
+}
+
+// agreed is a server that ends every connection that did not agree on HTTP/2, and speaks first on the others.
+func agreed(known func(net.Conn) bool) func(net.Conn) {
+	return func(conn net.Conn) {
+		if conn.(*tls.Conn).ConnectionState().NegotiatedProtocol == "h2" && known(conn) {
+			_, _ = io.WriteString(conn, "\x00\x00\x00\x04\x00\x00\x00\x00\x00") // SETTINGS
+			hangs(conn)
 		}
 	}
 }
@@ -98,4 +111,70 @@ func TestRefusedGood(t *testing.T) {
 			t.Errorf("acceptable CAs (-want +got):\n%s", d)
 		}
 	}
+}
+
+// TestNotRequested has a server that asks nobody for a certificate and speaks no HTTP: that is no refusal.
+func TestNotRequested(t *testing.T) {
+	c := newCage(t)
+	r := c.request(t, server(t, serving(c.web.TLS()), func(net.Conn) {}))
+	c.clients(t, &r, spec.ClientAuthRequired)
+	const none = " was let in: the server asks for none"
+	expect(t, r, seen{
+		Serial: c.web.Serial(), Version: "TLS 1.3", Without: reconcile.LetIn, Foreign: reconcile.LetIn, Accepted: reconcile.LetIn,
+		ClientErr: "a client without a certificate" + none + "; a foreign client certificate" + none,
+	})
+}
+
+// TestUndecided has servers that fail in the middle of the checks: that is no refusal either.
+func TestUndecided(t *testing.T) {
+	c := newCage(t)
+	config := serving(c.web.TLS())
+	config.ClientAuth, config.ClientCAs = tls.RequireAndVerifyClientCert, c.root.Pool()
+	healthy := server(t, config, nil)
+	closing := listen(t, func(conn net.Conn) { _, _ = conn.Read(make([]byte, 1<<16)) })
+	dials := 0
+	r := c.request(t, func(ctx context.Context) (net.Conn, error) {
+		if dials++; dials > 1 {
+			return closing(ctx)
+		}
+		return healthy(ctx)
+	})
+	c.clients(t, &r, spec.ClientAuthRequired)
+	expect(t, r, seen{
+		Serial: c.web.Serial(), Version: "TLS 1.3", Accepted: reconcile.LetIn,
+		ClientErr: "a client without a certificate: nothing was learned: the server closed the connection; " +
+			"a foreign client certificate: nothing was learned: the server closed the connection",
+	})
+
+	// This one never looks at the client certificate it asked for.
+	stop := make(chan struct{})
+	t.Cleanup(func() { close(stop) })
+	stuck := config.Clone()
+	stuck.MaxVersion = tls.VersionTLS12
+	stuck.VerifyConnection = func(tls.ConnectionState) error { <-stop; return nil }
+	r.Dial, r.Timeout = server(t, stuck, nil), 300*time.Millisecond
+	expect(t, r, seen{Err: "no answer to the TLS handshake within 300ms"})
+
+	// And this one lets the client in and then never answers, on a connection that ends like one of the server's.
+	silent := server(t, config.Clone(), hangs)
+	r.Dial = func(ctx context.Context) (net.Conn, error) {
+		conn, err := silent(ctx)
+		return ending{conn}, err
+	}
+	r.Protocol, r.Timeout = "redis", 3*time.Second
+	expect(t, r, seen{
+		Serial: c.web.Serial(), Version: "TLS 1.3", Without: reconcile.Refused, Foreign: reconcile.Refused,
+		ClientErr: "the client certificate that must be accepted: nothing was learned: no answer after the handshake within 3s",
+	})
+}
+
+// ending is a connection that reports its own end as the server's.
+type ending struct{ net.Conn }
+
+func (c ending) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if errors.Is(err, net.ErrClosed) {
+		err = io.EOF
+	}
+	return n, err
 }
