@@ -187,17 +187,9 @@ func (p *parser) oneOf(m *mapping, n need, keys ...string) value {
 		}
 	}
 	if found.node == nil && n == required && m != nil && !m.odd {
-		p.errorf(m.v, "needs %s", oneOfList(keys))
+		p.errorf(m.v, "needs one of %s", strings.Join(keys, ", "))
 	}
 	return found
-}
-
-// oneOfList is "one of a, b, c".
-func oneOfList(keys []string) string {
-	if len(keys) == 1 {
-		return keys[0]
-	}
-	return "one of " + strings.Join(keys, ", ")
 }
 
 // exclude reports each of keys that stands beside v.
