@@ -36,13 +36,13 @@ type job struct {
 // that sees only what the job mounts. It ends when its input does, and the engine removes it then, so that a
 // certwright that is killed leaves nothing behind.
 func (e *Engine) hire(ctx context.Context, j job) (*stream, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	e.sweep(ctx)
 	image, err := e.courierImage(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("courier: %w", err)
 	}
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	e.sweep(ctx)
 	name := "certwright-courier-" + randomName()
 	s, err := e.start(ctx, name, image, j)
 	if err != nil {

@@ -2,8 +2,10 @@ package docker
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -71,8 +73,8 @@ func TestCourierIsBounded(t *testing.T) {
 // TestKilledClient kills a certwright that has a courier, and sees the courier go.
 func TestKilledClient(t *testing.T) {
 	_, cli := engine(t)
-	again := exec.Command(os.Args[0], "-test.run=^TestHire$")
-	again.Env = append(os.Environ(), "CERTWRIGHT_HIRE="+t.Name())
+	again := exec.Command(os.Args[0])
+	again.Env = append(os.Environ(), "CERTWRIGHT_ROLE=hire", "CERTWRIGHT_PROJECT="+t.Name(), "CERTWRIGHT_COURIER="+courierBinary(t))
 	out, err := again.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -99,17 +101,17 @@ func TestKilledClient(t *testing.T) {
 	})
 }
 
-// TestHire is the process that TestKilledClient kills. It does nothing on its own.
-func TestHire(t *testing.T) {
-	project := os.Getenv("CERTWRIGHT_HIRE")
-	if project == "" {
-		t.Skip("only for TestKilledClient")
+// hireAndHang is the process that TestKilledClient kills.
+func hireAndHang() {
+	e := New("local", Options{
+		Endpoint: "unix://" + engineSocket(), Project: os.Getenv("CERTWRIGHT_PROJECT"),
+		CourierBinary: os.Getenv("CERTWRIGHT_COURIER"),
+	})
+	if _, err := e.hire(context.Background(), filesJob); err != nil {
+		fmt.Println(err)
+		os.Exit(1)
 	}
-	e, _ := engine(t, func(o *Options) { o.Project = project })
-	if _, err := e.hire(soon(t), filesJob); err != nil {
-		t.Fatal(err)
-	}
-	_, _ = os.Stdout.WriteString("hired\n")
+	fmt.Println("hired")
 	select {}
 }
 

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -181,6 +182,8 @@ func (e *Engine) silence(err error) string {
 	case errors.Is(err, context.DeadlineExceeded):
 		err = errors.New("no answer in time")
 		hint = "look whether it hangs, or is overloaded"
+	case client.IsErrConnectionFailed(err) && strings.Contains(err.Error(), "Cannot connect"):
+		err = errors.New("nothing can be connected to there")
 	}
 	return fmt.Sprintf("engine %s at %s does not answer: %v; %s", e.host, e.end.address, err, hint)
 }

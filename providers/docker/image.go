@@ -25,6 +25,8 @@ const (
 	courierRepository = "certwright-courier"
 	// courierMax bounds the binary with its libraries.
 	courierMax = 512 << 20
+	// importTimeout is enough for some ten megabytes over a slow line.
+	importTimeout = 5 * time.Minute
 	// oldImage is how old the image of another binary must be to be removed: two versions may be in use side by
 	// side, and one that is removed is imported again.
 	oldImage = time.Hour
@@ -35,6 +37,8 @@ const (
 // courierImage is the name of an image that holds certwright's binary and, if it needs them, its loader and
 // libraries. It is named after its content, so an image of that name is the right one; else it is imported.
 func (e *Engine) courierImage(ctx context.Context) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, importTimeout)
+	defer cancel()
 	f, err := e.about(ctx)
 	if err != nil {
 		return "", err
@@ -94,6 +98,8 @@ func unfit(why string) error {
 }
 
 func (e *Engine) hasImage(ctx context.Context, ref string) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
 	_, err := e.cli.ImageInspect(ctx, ref)
 	if errdefs.IsNotFound(err) {
 		return false, nil

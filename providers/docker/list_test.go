@@ -1,7 +1,9 @@
 package docker
 
 import (
+	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -134,7 +136,7 @@ func TestEngineThatDoesNotAnswer(t *testing.T) {
 		named      bool
 		says       string
 	}{
-		{"absent", "local", Options{Endpoint: "unix:///nonexistent.sock"}, true, "does not answer: Cannot connect"},
+		{"absent", "local", Options{Endpoint: "unix:///nonexistent.sock"}, true, "does not answer: nothing can be connected to there; start it, or name another with --host"},
 		{"hangs", "local", Options{Endpoint: "unix://" + silent}, true, "no answer in time"},
 		{"a host of the spec", "core-02", Options{Endpoint: "unix:///nonexistent.sock"}, false, "engine core-02 at unix:///nonexistent.sock"},
 		{"no such context", "local", Options{Context: "nowhere"}, true, `no docker context named "nowhere"`},
@@ -152,6 +154,15 @@ func TestEngineThatDoesNotAnswer(t *testing.T) {
 	}
 	if state := (Engines{}).List(t.Context(), "x"); !strings.Contains(state.Err, `no host named "x"`) {
 		t.Errorf("says %q", state.Err)
+	}
+}
+
+// TestPermission stands in for a socket that may not be used, which root never meets.
+func TestPermission(t *testing.T) {
+	e := New("local", Options{Endpoint: "unix:///s", Getenv: func(string) string { return "" }})
+	got := e.silence(fmt.Errorf("dial unix /s: connect: %w", os.ErrPermission))
+	if !strings.Contains(got, "run as a user that may use its socket") {
+		t.Errorf("says %q", got)
 	}
 }
 

@@ -3,9 +3,12 @@ package docker
 import (
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -37,6 +40,7 @@ func TestVolume(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			e, cli := engine(t, change)
+			hired := e.countCouriers()
 			other, _ := engine(t, force)
 			volume := dockertest.Volume(t)
 			at := reconcile.Location{Host: "local", Volume: volume, Sub: "tls"}
@@ -53,15 +57,15 @@ func TestVolume(t *testing.T) {
 			}
 			mark := unit(at).Mark
 			want := reconcile.PlaceContent{Exists: true, Mark: &mark, Layout: spec.Atomic, Files: map[string]reconcile.FileContent{
-				"cert.pem": {Kind: reconcile.KindFile, Ours: true, Data: []byte("certificate"), Mode: 0o644},
-				"key.pem":  {Kind: reconcile.KindFile, Ours: true, Data: []byte("not a key"), Mode: 0o640, UID: 999, GID: 101},
+				"cert.pem": {Kind: reconcile.KindLink, Ours: true, Data: []byte("certificate"), Mode: 0o644},
+				"key.pem":  {Kind: reconcile.KindLink, Ours: true, Data: []byte("not a key"), Mode: 0o640, UID: 999, GID: 101},
 			}}
 			got := places.Read(soon(t), query, true)[0]
-			if diff := cmp.Diff(want, got, kinds); diff != "" {
+			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("read back (-want +got):\n%s", diff)
 			}
 			crossed := Places{Engines: Engines{"local": other}}.Read(soon(t), query, true)[0]
-			if diff := cmp.Diff(want, crossed, kinds); diff != "" {
+			if diff := cmp.Diff(want, crossed); diff != "" {
 				t.Errorf("seen by a courier (-want +got):\n%s", diff)
 			}
 			inspectLayout(t, volume)
@@ -77,13 +81,76 @@ func TestVolume(t *testing.T) {
 			if left := couriers(t, cli); len(left) > 0 {
 				t.Errorf("%d couriers are left", len(left))
 			}
+			if want := map[string]int{"mountpoint": 0, "courier": 7}[name]; hired() != want {
+				t.Errorf("%d couriers were hired in 7 calls, want %d", hired(), want)
+			}
 		})
 	}
 }
 
-// kinds lets a file of ours be reported as a file or as the link to one.
-var kinds = cmp.FilterPath(func(p cmp.Path) bool { return p.String() == "Files.Kind" },
-	cmp.Comparer(func(a, b string) bool { return a != "" && b != "" }))
+// TestOneCourierPerCall reads three places of one engine, of which two are in one volume, and a directory that
+// this machine has.
+func TestOneCourierPerCall(t *testing.T) {
+	e, _ := engine(t, force)
+	near, _ := engine(t)
+	hired, nearby := e.countCouriers(), near.countCouriers()
+	a, b, dir := dockertest.Volume(t), dockertest.Volume(t), t.TempDir()
+	write(t, filepath.Join(dir, "cert.pem"), "here")
+	ask := []string{"cert.pem"}
+	places := Places{Local: files.Local{Rand: rand.Reader}, Engines: Engines{"core-02": e, "local": near}}
+	got := places.Read(soon(t), []reconcile.PlaceQuery{
+		{At: reconcile.Location{Host: "core-02", Volume: a}, Files: ask},
+		{At: reconcile.Location{Host: "local", Dir: dir, Machine: true}, Files: ask},
+		{At: reconcile.Location{Host: "core-02", Volume: a, Sub: "tls"}, Files: ask},
+		{At: reconcile.Location{Host: "core-02", Volume: b}, Files: ask},
+	}, true)
+	for i, exists := range []bool{true, true, false, true} {
+		if got[i].Err != nil || got[i].Exists != exists {
+			t.Errorf("place %d: exists %t, %v", i, got[i].Exists, got[i].Err)
+		}
+	}
+	if string(got[1].Files["cert.pem"].Data) != "here" {
+		t.Errorf("the directory of this machine holds %q", got[1].Files["cert.pem"].Data)
+	}
+	if hired() != 1 || nearby() != 0 {
+		t.Errorf("%d couriers for the volumes, %d for the directory", hired(), nearby())
+	}
+}
+
+// countCouriers returns a function that says how many couriers the engine was asked for since.
+func (e *Engine) countCouriers() func() int {
+	var n atomic.Int32
+	inner := e.o.Around
+	e.o.Around = func(what string, do func() error) error {
+		if what == "POST /containers/create" {
+			n.Add(1)
+		}
+		return inner.Do(what, do)
+	}
+	return func() int { return int(n.Load()) }
+}
+
+// TestSharesRoot asks whether the engine's machine is this one, also from inside another pid namespace, as a
+// container is.
+func TestSharesRoot(t *testing.T) {
+	_, _ = engine(t)
+	if os.Getenv("CERTWRIGHT_INSIDE") != "" {
+		fmt.Println("shares:", sharesRoot("unix://"+engineSocket()))
+		return
+	}
+	if !sharesRoot("unix://" + engineSocket()) {
+		t.Error("the engine's machine is not this one")
+	}
+	if sharesRoot("unix:///nonexistent.sock") {
+		t.Error("nobody shares the root")
+	}
+	dockertest.Servers(t, "unshare")
+	inside := exec.Command("unshare", "--pid", "--fork", "--mount-proc", os.Args[0], "-test.run=^TestSharesRoot$", "-test.v")
+	inside.Env = append(os.Environ(), "CERTWRIGHT_INSIDE=1")
+	if out, err := inside.CombinedOutput(); err != nil || !strings.Contains(string(out), "shares: false") {
+		t.Errorf("inside: %v\n%s", err, out)
+	}
+}
 
 // inspectLayout looks at a volume as a container does: the links and the owner as the server will see them.
 func inspectLayout(t *testing.T, volume string) {
@@ -94,7 +161,7 @@ func inspectLayout(t *testing.T, volume string) {
 	}
 }
 
-// TestForeignStaysForeign proves that what callers tell apart survives the way through a courier, and that a
+// TestForeignAndAbsent proves that what callers tell apart survives the way through a courier, and that a
 // volume that does not exist is neither made by a look nor written to.
 func TestForeignAndAbsent(t *testing.T) {
 	e, cli := engine(t, force)

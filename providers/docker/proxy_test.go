@@ -24,9 +24,10 @@ func engineSocket() string {
 
 // recorder passes requests on to the engine and remembers each as "METHOD /path" without the API version.
 type recorder struct {
-	socket string // where it listens
-	mu     sync.Mutex
-	seen   []string
+	socket  string // where it listens
+	handler http.Handler
+	mu      sync.Mutex
+	seen    []string
 }
 
 var version = regexp.MustCompile(`^/v1\.\d+/`)
@@ -49,14 +50,13 @@ func newRecorder(dir string) (*recorder, error) {
 			http.Error(w, err.Error(), http.StatusBadGateway)
 		},
 	}
-	go func() {
-		_ = http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
-			r.mu.Lock()
-			r.seen = append(r.seen, q.Method+" "+version.ReplaceAllString(q.URL.Path, "/"))
-			r.mu.Unlock()
-			forward.ServeHTTP(w, q)
-		}))
-	}()
+	r.handler = http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		r.mu.Lock()
+		r.seen = append(r.seen, q.Method+" "+version.ReplaceAllString(q.URL.Path, "/"))
+		r.mu.Unlock()
+		forward.ServeHTTP(w, q)
+	})
+	go func() { _ = http.Serve(l, r.handler) }()
 	return r, nil
 }
 
@@ -98,6 +98,13 @@ func unlisted(seen []string) (problems []string) {
 }
 
 func TestMain(m *testing.M) {
+	switch os.Getenv("CERTWRIGHT_ROLE") { // of a process that a test started
+	case "hire":
+		hireAndHang()
+	case "relay":
+		relay()
+		return
+	}
 	dir, err := os.MkdirTemp("", "certwright-docker")
 	if err != nil {
 		panic(err)

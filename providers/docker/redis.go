@@ -43,10 +43,10 @@ func (e *Engine) redis(ctx context.Context, how spec.Reload, env reconcile.Reloa
 		return fmt.Errorf("TLS to its port %d: %w", env.Port, err)
 	}
 	server := newRESP(conn)
-	if err := server.login(how.Username, password); err != nil {
-		return err
+	paths, err := server.enter(how.Username, password)
+	if err != nil && !errors.As(err, new(refusal)) && env.Client == nil {
+		return fmt.Errorf("%w (no client certificate could be offered)", err)
 	}
-	paths, err := server.paths()
 	if err != nil {
 		return err
 	}
@@ -82,7 +82,7 @@ func newRESP(c net.Conn) resp { return resp{w: c, r: bufio.NewReaderSize(c, resp
 // refusal is an error that the server answered.
 type refusal string
 
-func (r refusal) Error() string { return "the server refused: " + string(r) }
+func (r refusal) Error() string { return "the server refused " + string(r) }
 
 // ask sends one command and returns the strings of the reply.
 func (r resp) ask(words ...string) ([]string, error) {
@@ -110,7 +110,7 @@ func (r resp) reply(nest bool) ([]string, error) {
 	case kind == '-':
 		said := &head{max: outputMax}
 		_, _ = io.WriteString(said, text)
-		return nil, refusal(said.String())
+		return nil, refusal("it: " + said.String())
 	case kind == '$' && numErr == nil && n >= 0 && n <= respMax:
 		data := make([]byte, n+2)
 		_, err := io.ReadFull(r.r, data)
@@ -129,6 +129,14 @@ func (r resp) reply(nest bool) ([]string, error) {
 	return nil, errors.New("its answer is not Redis's protocol")
 }
 
+// enter logs in and asks for the paths. In TLS 1.3 a client without a certificate is refused only here.
+func (r resp) enter(user string, password []byte) (map[string]string, error) {
+	if err := r.login(user, password); err != nil {
+		return nil, err
+	}
+	return r.paths()
+}
+
 // login authenticates if there is a password. The server's words are not repeated: they can hold the arguments.
 func (r resp) login(user string, password []byte) error {
 	if password == nil {
@@ -140,7 +148,7 @@ func (r resp) login(user string, password []byte) error {
 	}
 	_, err := r.ask(words...)
 	if errors.As(err, new(refusal)) {
-		return errors.New("the server refused the username or password")
+		return refusal("the username or password")
 	}
 	return err
 }

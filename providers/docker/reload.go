@@ -16,8 +16,8 @@ import (
 // settle is how long a container is watched after a signal or a start for dying of it.
 const settle = 500 * time.Millisecond
 
-// Signals are those that may be sent: the ones that some server takes as the request to read its files again.
-var Signals = []string{"HUP", "USR1", "USR2"}
+// signals are those that may be sent: the ones that some server takes as the request to read its files again.
+var signals = []string{"HUP", "USR1", "USR2"}
 
 // Reload carries out one rung on one container. What a signal or a request really did shows only on the wire;
 // an error means that it was not taken, or that the container died of it.
@@ -53,8 +53,8 @@ func (e *Engine) rung(ctx context.Context, t reconcile.Target, how spec.Reload, 
 // signal sends a signal to the container's first process, and is an error if the container exits on it: some
 // entry points end on any signal they do not know, and a restart policy would hide it.
 func (e *Engine) signal(ctx context.Context, id, signal string) error {
-	if !slices.Contains(Signals, signal) {
-		return fmt.Errorf("signal %q is not one of %v", signal, Signals)
+	if !slices.Contains(signals, signal) {
+		return fmt.Errorf("signal %q is not one of %v", signal, signals)
 	}
 	watch, stop := context.WithCancel(ctx)
 	defer stop()

@@ -14,27 +14,46 @@ import (
 
 // demux reads the standard output out of an attached stream and lets the standard error go to stderr. Each part
 // has a header: the stream's number, three zeros, the length in four bytes, big endian (Engine API, "Attach to a
-// container"). A header that a deadline cut in two is finished by the next read.
+// container"). What a deadline cuts in two is finished by the next read.
 type demux struct {
 	r      io.Reader
 	stderr io.Writer
 	header [8]byte
-	have   int // bytes of the header that are there
-	left   int // bytes of the part that are not read yet
+	have   int   // bytes of the header that are there
+	left   int64 // bytes of the part that are not read yet
 }
 
+const (
+	partStdout = 1
+	partEngine = 3 // an error of the engine's own; 2 is the standard error
+)
+
 func (d *demux) Read(p []byte) (int, error) {
-	for d.left == 0 {
-		if err := d.next(); err != nil {
+	var aside [512]byte
+	for {
+		if d.left == 0 {
+			if err := d.next(); err != nil {
+				return 0, err
+			}
+			continue
+		}
+		into := p
+		if d.header[0] != partStdout {
+			into = aside[:]
+		}
+		n, err := d.r.Read(into[:min(int64(len(into)), d.left)])
+		d.left -= int64(n)
+		if d.header[0] == partStdout {
+			return n, err
+		}
+		_, _ = d.stderr.Write(into[:n])
+		if err != nil {
 			return 0, err
 		}
 	}
-	n, err := d.r.Read(p[:min(len(p), d.left)])
-	d.left -= n
-	return n, err
 }
 
-// next reads a header, and the whole part too if it is none of the standard output.
+// next reads the header of a part.
 func (d *demux) next() error {
 	for d.have < len(d.header) {
 		n, err := d.r.Read(d.header[d.have:])
@@ -44,16 +63,11 @@ func (d *demux) next() error {
 		}
 	}
 	d.have = 0
-	kind, size := d.header[0], binary.BigEndian.Uint32(d.header[4:])
-	switch {
-	case kind == 1:
-		d.left = int(size)
-		return nil
-	case kind == 2 || kind == 3: // 3 is an error of the engine's own
-		_, err := io.CopyN(d.stderr, d.r, int64(size))
-		return err
+	if kind := d.header[0]; kind < partStdout || kind > partEngine {
+		return fmt.Errorf("attached stream: part of kind %d", kind)
 	}
-	return fmt.Errorf("attached stream: part of kind %d", kind)
+	d.left = int64(binary.BigEndian.Uint32(d.header[4:]))
+	return nil
 }
 
 // stream is the standard input and output of a running courier as a connection. Closing it ends the courier, and

@@ -1,0 +1,140 @@
+package docker
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io"
+	"os"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"github.com/docker/docker/pkg/stdcopy"
+
+	"github.com/certwright/certwright/reconcile"
+)
+
+// parts is an attached stream as the engine's own code makes it.
+func parts() []byte {
+	var b bytes.Buffer
+	out, errs := stdcopy.NewStdWriter(&b, stdcopy.Stdout), stdcopy.NewStdWriter(&b, stdcopy.Stderr)
+	for _, p := range []struct {
+		w    io.Writer
+		text string
+	}{{out, "one "}, {errs, "bad"}, {out, ""}, {out, strings.Repeat("x", 5000)}, {errs, "\nkey"}, {out, " two"}} {
+		_, _ = p.w.Write([]byte(p.text))
+	}
+	return b.Bytes()
+}
+
+// TestDemux takes a stream apart, in pieces of any size, and with a deadline that passes before every byte.
+func TestDemux(t *testing.T) {
+	for name, r := range map[string]io.Reader{
+		"whole": bytes.NewReader(parts()), "bytes": iotest.OneByteReader(bytes.NewReader(parts())),
+		"deadlines": &stutter{r: iotest.OneByteReader(bytes.NewReader(parts()))},
+	} {
+		said := &head{max: outputMax}
+		d := &demux{r: r, stderr: said}
+		var out []byte
+		for {
+			p := make([]byte, 100)
+			n, err := d.Read(p)
+			out = append(out, p[:n]...)
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Fatal(err)
+			}
+		}
+		if want := "one " + strings.Repeat("x", 5000) + " two"; string(out) != want {
+			t.Errorf("%s: %d bytes, want %d", name, len(out), len(want))
+		}
+		if said.String() != "bad key" {
+			t.Errorf("%s: standard error %q", name, said)
+		}
+	}
+	if _, err := (&demux{r: strings.NewReader("HTTP/1.1 400")}).Read(make([]byte, 1)); err == nil {
+		t.Error("what is no attached stream was read")
+	}
+}
+
+// stutter fails every other read as a deadline does.
+type stutter struct {
+	r    io.Reader
+	fail bool
+}
+
+func (s *stutter) Read(p []byte) (int, error) {
+	if s.fail = !s.fail; s.fail {
+		return 0, os.ErrDeadlineExceeded
+	}
+	return s.r.Read(p)
+}
+
+// TestFrames carries what callers tell apart, and bounds what it is sent.
+func TestFrames(t *testing.T) {
+	var b bytes.Buffer
+	sent := response{Faults: []*fault{nil, faultOf(errors.New("disk full")), faultOf(reconcile.ErrForeign)}}
+	if err := writeFrame(&b, sent); err != nil {
+		t.Fatal(err)
+	}
+	whole := b.Bytes()
+	var got response
+	if err := readFrame(bytes.NewReader(whole), &got); err != nil {
+		t.Fatal(err)
+	}
+	errs := faults(got)
+	if errs[0] != nil || errs[1].Error() != "disk full" || errors.Is(errs[1], reconcile.ErrForeign) || !errors.Is(errs[2], reconcile.ErrForeign) {
+		t.Errorf("got %v", errs)
+	}
+	if err := readFrame(bytes.NewReader(nil), &got); !errors.Is(err, io.EOF) {
+		t.Errorf("no frame: %v", err)
+	}
+	if err := readFrame(bytes.NewReader(whole[:len(whole)-1]), &got); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("a frame cut short: %v", err)
+	}
+	if err := readFrame(bytes.NewReader(binary.BigEndian.AppendUint32(nil, frameMax+1)), &got); err == nil {
+		t.Error("a frame without end was read")
+	}
+	if err := writeFrame(io.Discard, make([]byte, frameMax)); err == nil {
+		t.Error("a frame without end was written")
+	}
+}
+
+// TestServeFilesOfAnotherVersion is a courier binary that is not certwright's own.
+func TestServeFilesOfAnotherVersion(t *testing.T) {
+	var in, out bytes.Buffer
+	if err := writeFrame(&in, request{Protocol: protocol + 1}); err != nil {
+		t.Fatal(err)
+	}
+	if err := ServeFiles(t.Context(), &in, &out, nil); err != nil {
+		t.Error(err)
+	}
+	var got response
+	if err := readFrame(&out, &got); err != nil || !strings.Contains(got.Error, "its binary must be certwright's own") {
+		t.Errorf("answer %+v, %v", got, err)
+	}
+	if err := ServeFiles(t.Context(), strings.NewReader("\x00\x00\x00\x05nonsense"), &out, nil); err == nil {
+		t.Error("nonsense was taken for a request")
+	}
+}
+
+func FuzzStream(f *testing.F) {
+	f.Add(parts())
+	f.Add([]byte("\x00\x00\x00\x02{}"))
+	f.Add([]byte("\x01\x00\x00\x00\xff\xff\xff\xff"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		said := &head{max: outputMax}
+		out, _ := io.ReadAll(&demux{r: bytes.NewReader(data), stderr: said})
+		if len(out) > len(data) || len(said.data) > outputMax {
+			t.Errorf("%d bytes became %d and %d", len(data), len(out), len(said.data))
+		}
+		var r response
+		_ = readFrame(bytes.NewReader(data), &r)
+		_ = account(data, "root", 4)
+		_, _ = resp{r: bufio.NewReaderSize(bytes.NewReader(data), respMax)}.reply(true)
+	})
+}
