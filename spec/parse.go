@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -163,11 +164,23 @@ func (p *parser) sections(roots []*mapping) {
 	p.store(p.once(roots, "store"))
 	p.readDefaults(p.once(roots, "defaults"))
 	p.swarm(p.once(roots, "swarm"))
-	p.each(roots, "hosts", &p.hosts, p.host)
-	p.each(roots, "cas", &p.cas, p.ca)
+	for _, v := range p.named(roots, "hosts", &p.hosts) {
+		p.host(v.key, v)
+	}
+	for _, v := range p.named(roots, "cas", &p.cas) {
+		p.ca(v.key, v)
+	}
 	p.checkCAs()
-	p.each(roots, "identities", &p.identities, p.identity)
-	p.each(roots, "bindings", &p.bindings, p.binding)
+	identities := p.named(roots, "identities", &p.identities)
+	p.spec.Identities = slices.Grow(p.spec.Identities, len(identities))
+	for _, v := range identities {
+		p.identity(v.key, v)
+	}
+	bindings := p.named(roots, "bindings", &p.bindings)
+	p.spec.Bindings = slices.Grow(p.spec.Bindings, len(bindings))
+	for _, v := range bindings {
+		p.binding(v.key, v)
+	}
 }
 
 func (p *parser) version(v value) {
@@ -192,9 +205,8 @@ func (p *parser) once(roots []*mapping, key string) value {
 	return first
 }
 
-// each hands every named entry of a section to parse, over all files, once all names are known. A name that comes
-// twice is refused.
-func (p *parser) each(roots []*mapping, key string, ix *index, parse func(name string, v value)) {
+// named defines the entries of a section over all files and returns them. A name that comes twice is refused.
+func (p *parser) named(roots []*mapping, key string, ix *index) []value {
 	var values []value
 	for _, root := range roots {
 		entries := p.open(root.get(key))
@@ -214,7 +226,5 @@ func (p *parser) each(roots []*mapping, key string, ix *index, parse func(name s
 			values = append(values, v)
 		}
 	}
-	for _, v := range values {
-		parse(v.key, v)
-	}
+	return values
 }

@@ -157,12 +157,12 @@ func choice[T ~string](p *parser, v value, what string, options []T) T {
 	if s == "" {
 		return ""
 	}
-	known := make([]string, 0, len(options))
-	for _, o := range options {
-		if s == string(o) {
-			return o
-		}
-		known = append(known, string(o))
+	if slices.Contains(options, T(s)) {
+		return T(s)
+	}
+	known := make([]string, len(options))
+	for i, o := range options {
+		known[i] = string(o)
 	}
 	p.errorf(v, "no %s %s%s", what, quote(v.node.Value), p.hint(s, known))
 	return ""
