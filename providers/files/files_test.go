@@ -125,6 +125,17 @@ func leftovers(t *testing.T, dir string) []string {
 	return left
 }
 
+// inMemory is a directory for tests that make and remove thousands of files, where there is a file system for that.
+func inMemory(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "certwright")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
 func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {

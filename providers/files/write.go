@@ -46,13 +46,20 @@ func (l Local) Write(ctx context.Context, units []reconcile.Unit) []error {
 }
 
 func writeAll(jobs []*job) {
+	defer func() {
+		for _, j := range jobs {
+			if j.dir != nil {
+				j.dir.Close()
+			}
+		}
+	}()
 	forAll(jobs, (*job).open)
 	refuseDoubles(jobs)
 	forAll(jobs, (*job).stage)
 	syncAll(jobs, (*job).syncStaged)
 	forAll(jobs, (*job).commit)
 	syncAll(jobs, (*job).syncCommitted)
-	each(len(jobs), func(i int) { jobs[i].close() })
+	each(len(jobs), func(i int) { jobs[i].sweep() })
 }
 
 func forAll(jobs []*job, step func(*job) error) {
@@ -244,12 +251,8 @@ func (j *job) commit() error {
 	return j.commitAtomic(p)
 }
 
-// close clears up, also after a failure, and gives back what is open.
-func (j *job) close() {
-	if j.dir == nil {
-		return
-	}
-	defer j.dir.Close()
+// sweep clears up, also after a failure.
+func (j *job) sweep() {
 	if j.generation == "" {
 		return // nothing was begun
 	}
