@@ -37,6 +37,9 @@ func TestRefusals(t *testing.T) {
 	open := mtls
 	open.Without, open.Foreign = reconcile.LetIn, reconcile.LetIn
 	open.ClientErr = "a client without a certificate was let in; a foreign client certificate was let in"
+	none := mtls
+	none.Accepted = reconcile.Refused
+	none.ClientErr = "the client certificate that must be accepted was refused: the server answered HTTP 400: The SSL certificate error"
 	for name, row := range map[string]struct {
 		talk func(net.Conn)
 		want seen
@@ -52,6 +55,8 @@ func TestRefusals(t *testing.T) {
 		"closes on HTTP":       {knownElse(answers("")), mtls},
 		"speaks no HTTP":       {closesOn(known), mtls},
 		"speaks first":         {knownElse(func(conn net.Conn) { _, _ = io.WriteString(conn, "220 mail\r\n"); hangs(conn) }), open},
+		"never speaks HTTP":    {func(conn net.Conn) { _, _ = conn.Read(make([]byte, 1)) }, open},
+		"words for everyone":   {answers("HTTP/1.1 400 Bad Request\r\n\r\nThe SSL certificate error"), none},
 		"waits for more":       {knownElse(hangs), open},
 		"speaks HTTP/2 alone":  {agreed(known), mtls},
 	} {
