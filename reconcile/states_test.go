@@ -1,0 +1,209 @@
+package reconcile_test
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/certwright/certwright/providers/memory"
+	"github.com/certwright/certwright/reconcile"
+)
+
+// state is where a binding stands now, in a run that began at since.
+func (e *estate) state(binding string, since time.Time) reconcile.BindingStatus {
+	e.t.Helper()
+	w := e.observe()
+	plan := reconcile.Diff(e.spec, w, reconcile.Scope{Since: since})
+	for _, b := range reconcile.Assess(e.spec, w, plan).Bindings {
+		if b.Name == binding {
+			return b
+		}
+	}
+	e.t.Fatalf("no binding %s", binding)
+	return reconcile.BindingStatus{}
+}
+
+// behave replaces a binding's first container by one whose server behaves so.
+func (e *estate) behave(binding string, b memory.Behaviour) {
+	e.t.Helper()
+	id := e.ids[binding][0]
+	c, err := e.Container(id)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	if err := e.Destroy(id); err != nil {
+		e.t.Fatal(err)
+	}
+	c.Server.Behaviour = b
+	e.ids[binding][0] = e.Run(c)
+}
+
+// TestTheWireIsBelieved has servers of every kind after a renewal: what they serve counts, not what they were told.
+func TestTheWireIsBelieved(t *testing.T) {
+	for _, row := range []struct {
+		binding   string
+		behaviour memory.Behaviour
+		want      reconcile.BindingState
+		restarts  int
+		reason    string
+	}{
+		{"web", memory.Reloads, reconcile.Ready, 0, ""},
+		{"web", memory.Notices, reconcile.Ready, 0, ""},
+		{"web", memory.Restarts, reconcile.Stale, 0, "not reloaded: web serves "},
+		{"web", memory.Lies, reconcile.Stale, 0, "not reloaded: web serves "},
+		{"web", memory.Dies, reconcile.Waiting, 0, "web is not running (exited)"},
+		{"db", memory.Restarts, reconcile.Ready, 1, ""},
+		{"db", memory.Lies, reconcile.Stale, 1, "not reloaded: db serves "},
+		{"db", memory.Crashes, reconcile.Waiting, 1, "db is not running (exited)"},
+		{"many", memory.Restarts, reconcile.Ready, 1, ""},
+		{"many", memory.Lies, reconcile.Stale, 1, "not reloaded: many-0 serves "},
+	} {
+		t.Run(row.binding+" "+string(row.behaviour), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				e := newEstate(t)
+				e.steady()
+				e.behave(row.binding, row.behaviour)
+				e.converge()
+				begin := time.Now()
+				e.wish("identity/" + row.binding)
+				e.converge()
+				got := e.state(row.binding, begin)
+				if got.State != row.want || !strings.HasPrefix(got.Reason, row.reason) {
+					t.Errorf("%s (%s), want %s (%s…)", got.State, got.Reason, row.want, row.reason)
+				}
+				c, err := e.Container(e.ids[row.binding][0])
+				if err != nil || c.Restarts != row.restarts {
+					t.Errorf("%d restarts, %v, want %d", c.Restarts, err, row.restarts)
+				}
+				if err := e.Check(); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+// TestWaveStops has three replicas of which the first does not come up on its new certificate: the others are left
+// alone.
+func TestWaveStops(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEstate(t)
+		e.steady()
+		e.behave("many", memory.Crashes)
+		e.converge()
+		e.wish("identity/many")
+		plan := e.plan(reconcile.Scope{})
+		if err := e.applier().Apply(t.Context(), e.observe(), plan); err == nil {
+			t.Error("a crash on the new certificate is no error")
+		}
+		for _, id := range e.ids["many"][1:] {
+			if c, err := e.Container(id); err != nil || c.Restarts != 0 {
+				t.Errorf("%s was restarted %d times, %v", c.Name, c.Restarts, err)
+			}
+		}
+	})
+}
+
+// TestRestartsAreBounded applies again and again against a server that no restart helps.
+func TestRestartsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEstate(t)
+		e.steady()
+		e.behave("db", memory.Lies)
+		e.converge()
+		e.wish("identity/db")
+		count := func() int {
+			c, err := e.Container(e.ids["db"][0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			return c.Restarts
+		}
+		var begin time.Time
+		for range 10 {
+			begin = time.Now()
+			e.converge()
+		}
+		if got := count(); got != 3 {
+			t.Errorf("%d restarts in an hour, want 3", got)
+		}
+		if s := e.state("db", begin); s.State != reconcile.Stale || !strings.HasPrefix(s.Reason, "3 restarts within an hour") {
+			t.Errorf("%s (%s)", s.State, s.Reason)
+		}
+		time.Sleep(61 * time.Minute)
+		e.converge()
+		if got := count(); got != 4 {
+			t.Errorf("%d restarts after an hour, want 4", got)
+		}
+	})
+}
+
+// TestContested has another writer that undoes what was placed: after three times in ten minutes it is left in peace.
+func TestContested(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEstate(t)
+		e.steady()
+		written := 0
+		for range 20 {
+			e.Edit(rootsPlace, "ca.pem", []byte("mine\n"))
+			written += len(e.converge().Done)
+			time.Sleep(time.Second)
+		}
+		if written != 4 {
+			t.Errorf("written %d times, want 4", written)
+		}
+		if s := e.state("roots", time.Now()); s.State != reconcile.Contested {
+			t.Errorf("%s (%s), want Contested", s.State, s.Reason)
+		}
+		time.Sleep(11 * time.Minute)
+		if out := e.converge(); len(out.Done) != 1 {
+			t.Errorf("%d steps after ten minutes, want 1", len(out.Done))
+		}
+		e.audit()
+	})
+}
+
+// TestLostSignal has an unprobed consumer whose signal got lost with the process that sent it: the next run sends it.
+func TestLostSignal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEstate(t)
+		e.steady()
+		sent, dead := 0, false
+		e.wish("identity/client")
+		e.Around = func(what string, do func() error) error {
+			if dead || what == "POST /containers/{id}/kill" {
+				dead = true
+				return errFault
+			}
+			return do()
+		}
+		e.converge()
+		e.Around = func(what string, do func() error) error {
+			if what == "POST /containers/{id}/kill" {
+				sent++
+			}
+			return do()
+		}
+		e.converge()
+		e.converge()
+		if sent != 1 {
+			t.Errorf("the signal was sent %d times by the next two runs, want once", sent)
+		}
+	})
+}
+
+// TestLostStore has files of ours and no store: nothing is made anew.
+func TestLostStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEstate(t)
+		e.steady()
+		e.LoseStore()
+		effects := 0
+		e.Around = func(_ string, do func() error) error { effects++; return do() }
+		_, err := e.applier().Converge(t.Context(), reconcile.Scope{})
+		if err == nil || !strings.Contains(err.Error(), reconcile.ErrLostStore.Error()) || effects > 0 {
+			t.Errorf("error %v after %d effects", err, effects)
+		}
+	})
+}
