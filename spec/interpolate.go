@@ -3,6 +3,7 @@ package spec
 import (
 	"fmt"
 	"strings"
+	"unicode"
 )
 
 // interpolate replaces ${NAME}, ${NAME:-default} and ${NAME:?message} in s by what env knows, and $$ by $, as
@@ -57,15 +58,22 @@ func variable(inside string, env func(string) (string, bool)) (string, error) {
 	case hasDefault && text == "":
 		return fallback, nil
 	case hasMessage && text == "":
-		return "", fmt.Errorf("the variable %s is not set: %s", name, cut(plainText(message)))
+		return "", fmt.Errorf("the variable %s is not set: %s", name, cut(oneLine(message)))
 	case !set:
 		return "", fmt.Errorf("the variable %s is not set (${%s:-default} gives it a default)", name, name)
 	}
 	return text, nil
 }
 
-// plainText keeps a message on one line.
-func plainText(s string) string { return strings.Join(strings.Fields(s), " ") }
+// oneLine keeps a message on its line, and from steering a terminal.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsGraphic(r) {
+			return r
+		}
+		return -1
+	}, strings.Join(strings.Fields(s), " "))
+}
 
 // isVariable reports whether s can be the name of a variable.
 func isVariable(s string) bool {

@@ -84,7 +84,7 @@ func (m *mapping) find(key string) value {
 	return m.missing(key)
 }
 
-// follow leads from an alias to what it stands for. Chains and cycles were refused by checkTree.
+// follow leads from an alias to what it stands for. Chains and cycles were refused by tree.check.
 func follow(n *yaml.Node) *yaml.Node {
 	if n.Kind == yaml.AliasNode {
 		return n.Alias
@@ -105,11 +105,13 @@ func (p *parser) open(v value) *mapping {
 	var merges []*yaml.Node
 	for i := 0; i+1 < len(v.node.Content); i += 2 {
 		key, val := v.node.Content[i], v.node.Content[i+1]
-		if key.Tag == mergeTag {
+		switch {
+		case key.Kind != yaml.ScalarNode: // tree.check has refused it
+		case key.Tag == mergeTag:
 			merges = append(merges, val)
-			continue
+		default:
+			m.pairs = append(m.pairs, pair{key, val})
 		}
-		m.pairs = append(m.pairs, pair{key, val})
 	}
 	if len(merges) > 0 {
 		m.merge(merges)
@@ -117,8 +119,8 @@ func (p *parser) open(v value) *mapping {
 	return m
 }
 
-// merge adds what `<<` brings and what is not there yet, nearest first. checkTree has seen that only mappings,
-// or lists of them, are merged.
+// merge adds what `<<` brings and what is not there yet, nearest first. What is neither a mapping nor a list of
+// mappings was refused by tree.check.
 func (m *mapping) merge(merges []*yaml.Node) {
 	taken := make(map[string]bool, len(m.pairs))
 	for _, pr := range m.pairs {
@@ -133,10 +135,14 @@ func (m *mapping) merge(merges []*yaml.Node) {
 			}
 			return
 		}
+		if n.Kind != yaml.MappingNode {
+			return
+		}
 		var below []*yaml.Node
 		for i := 0; i+1 < len(n.Content); i += 2 {
 			key, val := n.Content[i], n.Content[i+1]
 			switch {
+			case key.Kind != yaml.ScalarNode:
 			case key.Tag == mergeTag:
 				below = append(below, val)
 			case !taken[key.Value]:

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -40,7 +41,28 @@ func validate(s *jsonschema.Schema, data []byte) error {
 	if err := yaml.Unmarshal(data, &v); err != nil {
 		return err
 	}
-	return s.Validate(v)
+	return s.Validate(asJSON(v))
+}
+
+// asJSON makes strings of the keys that yaml.v3 leaves as numbers.
+func asJSON(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		for key, each := range v {
+			v[key] = asJSON(each)
+		}
+	case []any:
+		for i, each := range v {
+			v[i] = asJSON(each)
+		}
+	case map[any]any:
+		m := make(map[string]any, len(v))
+		for key, each := range v {
+			m[fmt.Sprint(key)] = asJSON(each)
+		}
+		return m
+	}
+	return v
 }
 
 func TestSchemaAcceptsOK(t *testing.T) {

@@ -188,8 +188,8 @@ func (t *tree) keys(n *yaml.Node) {
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key := n.Content[i]
 		if key.Kind != yaml.ScalarNode || !allowedTag(key) {
-			t.stop(key, "a key must be a plain word")
-			return
+			t.errorf(key, "a key must be a plain word")
+			continue
 		}
 		if key.Anchor != "" {
 			t.size[key] = extent{1, 1}
@@ -223,7 +223,7 @@ func (t *tree) merged(n *yaml.Node) {
 	}
 	for _, m := range each {
 		if follow(m).Kind != yaml.MappingNode {
-			t.stop(m, `"<<" needs a mapping, or a list of mappings`)
+			t.errorf(m, `"<<" needs a mapping, or a list of mappings`)
 		}
 	}
 }
