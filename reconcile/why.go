@@ -176,12 +176,15 @@ func Matrix(ctx context.Context, p Providers, s *spec.Spec, w World, names []str
 
 func (v *view) edge(ctx context.Context, p Providers, b *spec.Binding, c Container, client Issued, name string, m material, couriers bool) Edge {
 	req := v.request(p, b, c, v.w.State, couriers)
-	req.ClientAuth, req.Good = spec.ClientAuthRequired, &client
-	if b.Probe.User == "" {
-		req.User = v.ids[name].Subject.CommonName
+	e := Edge{Client: name, Server: req.Address}
+	// A database lets a certificate in as the role it names and as no other, which says nothing about trust.
+	if cn := v.ids[name].Subject.CommonName; b.Probe.User != "" && b.Probe.User != cn {
+		e.Problem = "the probe logs in as " + b.Probe.User + ", the certificate names " + cn
+		return e
 	}
+	req.ClientAuth, req.Good = spec.ClientAuthRequired, &client
 	served := probe(ctx, p, req)
-	e := Edge{Client: name, Server: req.Address, Answer: served.Accepted, Problem: cmp.Or(served.Err, served.ClientErr)}
+	e.Answer, e.Problem = served.Accepted, cmp.Or(served.Err, served.ClientErr)
 	e.Wanted = slices.ContainsFunc(m.trust, func(d []byte) bool { return slices.Equal(d, client.Root) })
 	return e
 }

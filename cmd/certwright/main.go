@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -72,6 +73,7 @@ func (h hinted) Unwrap() error { return h.err }
 
 // run is the program: it returns the exit code.
 func run(ctx context.Context, args []string, e env) int {
+	e.err = &whole{w: e.err}
 	a := &app{env: e}
 	cmd := a.root()
 	cmd.SetArgs(args)
@@ -96,4 +98,16 @@ func run(ctx context.Context, args []string, e env) int {
 		return x.code
 	}
 	return exitNothing
+}
+
+// whole lets several goroutines write, one write at a time.
+type whole struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (w *whole) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.w.Write(p)
 }
