@@ -50,16 +50,13 @@ func (dir *Dir) Sub(name string) (*Dir, error) {
 	return &Dir{around: dir.around, path: dir.path + "/" + name, fd: fd}, nil
 }
 
-// MakeSub is Sub, and makes the directory first if it is not there; see Disk.Make.
+// MakeSub is Sub, and makes the directory with exactly mode first if it is not there.
 func (dir *Dir) MakeSub(name string, mode fs.FileMode) (*Dir, error) {
 	sub, err := dir.Sub(name)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return sub, err
 	}
 	if err := dir.Mkdir(name, mode); err != nil && !errors.Is(err, fs.ErrExist) {
-		return nil, err
-	}
-	if err := dir.Sync(); err != nil {
 		return nil, err
 	}
 	return dir.Sub(name)

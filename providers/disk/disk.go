@@ -37,6 +37,15 @@ func (d Disk) Open(path string) (*Dir, error) {
 // Make opens a directory and makes it first, with the parents that are missing, if it is not there. What it makes
 // gets exactly mode and is durable when Make returns; what is there already keeps its mode and owner.
 func (d Disk) Make(path string, mode fs.FileMode) (*Dir, error) {
+	return d.make(path, mode, (*Dir).Sync)
+}
+
+// MakeUnsynced is Make, but what it makes is durable only after a SyncFS.
+func (d Disk) MakeUnsynced(path string, mode fs.FileMode) (*Dir, error) {
+	return d.make(path, mode, func(*Dir) error { return nil })
+}
+
+func (d Disk) make(path string, mode fs.FileMode, sync func(*Dir) error) (*Dir, error) {
 	dir, err := d.Open(path)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return dir, err
@@ -48,12 +57,20 @@ func (d Disk) Make(path string, mode fs.FileMode) (*Dir, error) {
 	if name == "" || name == "." || name == ".." || filepath.Clean(up) == filepath.Clean(path) {
 		return nil, err
 	}
-	parent, err := d.Make(filepath.Clean(up), mode)
+	parent, err := d.make(filepath.Clean(up), mode, sync)
 	if err != nil {
 		return nil, err
 	}
 	defer parent.Close()
-	return parent.MakeSub(name, mode)
+	dir, err = parent.MakeSub(name, mode)
+	if err != nil {
+		return nil, err
+	}
+	if err := sync(parent); err != nil {
+		dir.Close()
+		return nil, err
+	}
+	return dir, nil
 }
 
 // retry repeats a system call that a signal interrupted; some file systems in user space let that show.

@@ -64,6 +64,9 @@ func (j *job) setAside() error {
 		return err
 	}
 	defer backup.Close()
+	if err := j.dir.Sync(); err != nil {
+		return err
+	}
 	for _, name := range names {
 		if err := j.backUp(name, backup); err != nil {
 			return fmt.Errorf("back up %s: %w", name, err)

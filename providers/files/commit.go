@@ -34,21 +34,27 @@ func (j *job) commitAtomic(p *place) error {
 	return absent(j.dir.Remove(manifestName)) // the layout was plain before
 }
 
-// link makes a link, in one step also where something of ours stands.
+// link makes a link: where nothing may stand, or in one step over something of ours.
 func (j *job) link(target, name string, replace bool) error {
+	if !replace {
+		return appeared(name, j.dir.Symlink(target, name))
+	}
 	temporary := j.generation + linkSuffix
 	if err := j.dir.Symlink(target, temporary); err != nil {
 		return err
 	}
-	return j.enter(j.dir, temporary, name, replace)
+	return j.dir.Rename(temporary, name)
 }
 
-// enter moves something staged to its name: over something of ours, or where nothing may stand.
-func (j *job) enter(from *disk.Dir, staged, name string, replace bool) error {
-	if replace {
-		return from.Replace(staged, j.dir, name)
+// enter moves a staged file to its name: where nothing may stand, or in one step over something of ours.
+func (j *job) enter(gen *disk.Dir, staged, name string, replace bool) error {
+	if !replace {
+		return appeared(name, gen.Move(staged, j.dir, name))
 	}
-	err := from.Move(staged, j.dir, name)
+	return gen.Replace(staged, j.dir, name)
+}
+
+func appeared(name string, err error) error {
 	if errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("%s appeared just now: %w", name, reconcile.ErrForeign)
 	}
@@ -100,7 +106,7 @@ func (j *job) put(gen *disk.Dir, f reconcile.UnitFile, e entry) error {
 
 // drop removes the names of ours that are no longer of the unit.
 func (j *job) drop(p *place) error {
-	for _, name := range j.unwanted(p) {
+	for _, name := range j.gone {
 		e, err := p.at(name)
 		if err != nil {
 			return err

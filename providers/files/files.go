@@ -64,13 +64,13 @@ func (l Local) open(at reconcile.Location) (*disk.Dir, error) {
 	return descend(dir, err, at.Sub, (*disk.Dir).Sub)
 }
 
-// make opens a place and makes what is missing of it.
+// make opens a place and makes what is missing of it; a new place is synced with its whole file system.
 func (l Local) make(at reconcile.Location) (*disk.Dir, error) {
 	path, err := l.path(at)
 	if err != nil {
 		return nil, err
 	}
-	dir, err := l.Disk.Make(path, 0o755)
+	dir, err := l.Disk.MakeUnsynced(path, 0o755)
 	return descend(dir, err, at.Sub, func(dir *disk.Dir, name string) (*disk.Dir, error) {
 		return dir.MakeSub(name, 0o755)
 	})

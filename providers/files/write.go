@@ -80,6 +80,8 @@ type job struct {
 	dir         *disk.Dir
 	self        disk.FileInfo
 	fresh       bool     // nothing of ours was there
+	previous    []string // generations that are there already and stay
+	gone        []string // names that may be ours there and are no longer of the unit
 	generation  string   // the directory the files are staged in
 	overwritten []string // in place
 	copied      []string // names whose foreign files are in the backup and may be written in place
@@ -103,7 +105,11 @@ func (j *job) open() error {
 		return err
 	}
 	defer p.close()
-	j.fresh = p.mark() == nil
+	j.fresh, j.gone = p.mark() == nil, j.unwanted(p)
+	if p.atomic != nil && j.Layout == spec.Atomic {
+		j.previous = append([]string{p.generation}, p.atomic.Previous...)
+		j.previous = j.previous[:min(len(j.previous), oldGenerations)]
+	}
 	if j.Adopt {
 		return nil
 	}
@@ -144,26 +150,17 @@ func (j *job) look() (*place, error) {
 
 // stage writes the files into a new generation directory, its manifest first, so that it always says whose it is.
 func (j *job) stage() error {
-	p, err := j.look()
-	if err != nil {
-		return err
-	}
-	defer p.close()
 	gen, err := j.begin()
 	if err != nil {
 		return err
 	}
 	defer gen.Close()
-	m := manifest{Mark: j.Mark, Files: j.wanted()}
-	if p.data == dataPlaced && j.Layout == spec.Atomic {
-		m.Previous = append([]string{p.generation}, p.atomic.Previous...)
-		m.Previous = m.Previous[:min(len(m.Previous), oldGenerations)]
-	}
+	m := manifest{Mark: j.Mark, Files: j.wanted(), Previous: j.previous}
 	if err := gen.Create(manifestName, m.encode(), 0o644, -1, -1); err != nil {
 		return err
 	}
 	if j.Layout == spec.Plain {
-		claim := manifest{Mark: j.Mark, Files: union(j.wanted(), j.unwanted(p)), Unfinished: true}
+		claim := manifest{Mark: j.Mark, Files: union(j.wanted(), j.gone), Unfinished: true}
 		if err := gen.Create(claimName, claim.encode(), 0o644, -1, -1); err != nil {
 			return err
 		}
