@@ -228,6 +228,26 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+// The test signature is held against the certificate. Nothing that opens gets this far with a key that does not
+// sign, so the key is exchanged behind the back of the checks before it.
+func TestTestSignature(t *testing.T) {
+	for _, kind := range spec.KeyKinds() {
+		var c CA
+		by, err := c.open(create(t, &c, wantCA(func(l *spec.LocalCA) { l.Key = kind }), nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := by.testSign(); err != nil {
+			t.Errorf("%s: %v", kind, err)
+		}
+		broken := *by
+		if broken.signer, err = parsePKCS8(keyOf(t, kind).PKCS8()); err != nil {
+			t.Fatal(err)
+		}
+		wantError(t, broken.testSign(), "does not verify")
+	}
+}
+
 func TestSerials(t *testing.T) {
 	const many = 100_000
 	var c CA

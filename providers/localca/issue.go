@@ -19,7 +19,8 @@ import (
 	"github.com/certwright/certwright/spec"
 )
 
-// Issue signs a leaf. A reused key must be of the kind the spec asks for. Reason and Wanted are the caller's.
+// Issue signs a leaf. A reused key must be of the kind the spec asks for. Reason and Wanted are the caller's; the
+// DER of the issuers is shared by all their leaves and must not be changed.
 //
 // Its signature needs no verification of its own: x509.CreateCertificate verifies what it signed with the
 // issuer's key, and that key was compared with the issuer's certificate, and that certificate verified up to
@@ -80,8 +81,8 @@ func (c *CA) issue(id spec.Identity, g reconcile.Generation, reuse reconcile.Pri
 	return reconcile.Issued{
 		Serial:      serialText(template.SerialNumber),
 		Certificate: der,
-		Chain:       ders(by.chain[:len(by.chain)-1]),
-		Root:        slices.Clone(g.Root()),
+		Chain:       by.path,
+		Root:        g.Root(),
 		Key:         pkcs8,
 		CA:          id.CA.Name,
 		IssuerKeyID: hex.EncodeToString(by.keyID),

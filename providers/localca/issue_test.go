@@ -71,20 +71,24 @@ func TestLeafExtensions(t *testing.T) {
 		"server with RSA": {[]func(*spec.Identity){key(spec.RSA2048)}, []string{"Digital Signature, Key Encipherment\n"}, nil},
 		"client with RSA": {
 			[]func(*spec.Identity){key(spec.RSA2048), usages(spec.Client)},
-			[]string{"TLS Web Client Authentication\n", "Digital Signature\n"}, []string{"Encipherment"},
+			[]string{"TLS Web Client Authentication\n", "Digital Signature\n"},
+			[]string{"Encipherment"},
 		},
 		"both": {
 			[]func(*spec.Identity){usages(spec.Server, spec.Client)},
-			[]string{"TLS Web Server Authentication, TLS Web Client Authentication\n"}, nil,
+			[]string{"TLS Web Server Authentication, TLS Web Client Authentication\n"},
+			nil,
 		},
 		"client without names": {[]func(*spec.Identity){usages(spec.Client), named()}, []string{"CN = web\n"}, []string{"Alternative Name"}},
 		"every kind of name": {
 			[]func(*spec.Identity){named("email:ops@example.com", "uri:https://example.com/a?b=c", "dns:a", "ip:::ffff:10.0.0.1")},
-			[]string{"DNS:a, email:ops@example.com, IP Address:10.0.0.1, URI:https://example.com/a?b=c\n"}, nil,
+			[]string{"DNS:a, email:ops@example.com, IP Address:10.0.0.1, URI:https://example.com/a?b=c\n"},
+			nil,
 		},
 		"no subject": {
 			[]func(*spec.Identity){func(id *spec.Identity) { id.Subject = spec.Subject{} }},
-			[]string{"Subject: \n", "Subject Alternative Name: critical\n"}, nil,
+			[]string{"Subject: \n", "Subject Alternative Name: critical\n"},
+			nil,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -20,6 +20,8 @@ type issuer struct {
 	chain  []*x509.Certificate // cert first, the root last
 	signer crypto.Signer
 	keyID  []byte
+	// path is what its leaves carry beside themselves, all but the root; every one of them shares it.
+	path [][]byte
 	// notBefore and notAfter bound the time in which the whole chain is valid.
 	notBefore, notAfter time.Time
 }
@@ -34,7 +36,7 @@ func openIssuer(g reconcile.Generation) (*issuer, error) {
 		}
 		chain = append(chain, cert)
 	}
-	by := &issuer{cert: chain[0], chain: chain, keyID: keyIDOf(chain[0])}
+	by := &issuer{cert: chain[0], chain: chain, keyID: keyIDOf(chain[0]), path: ders(chain[:len(chain)-1])}
 	if len(g.Key.PKCS8()) == 0 {
 		return nil, fmt.Errorf("%s has no key here, so it cannot sign", caName(by.cert))
 	}
@@ -205,9 +207,9 @@ func pool(certs ...*x509.Certificate) *x509.CertPool {
 func ders(certs []*x509.Certificate) [][]byte {
 	var out [][]byte
 	for _, cert := range certs {
-		out = append(out, slices.Clone(cert.Raw))
+		out = append(out, cert.Raw)
 	}
-	return out
+	return slices.Clip(out)
 }
 
 // caName is how errors name a CA: by what its certificate calls it.
