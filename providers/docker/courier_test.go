@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/client"
 	"github.com/google/go-cmp/cmp"
 
@@ -247,6 +248,11 @@ func TestDynamicBinary(t *testing.T) {
 		t.Fatalf("it needs %d libraries and loader %q: %v", len(libraries), loader, err)
 	}
 	e, _ := engine(t, force, func(o *Options) { o.CourierBinary = path })
+	t.Cleanup(func() {
+		if _, err := undo(t).ImageRemove(context.Background(), e.image, image.RemoveOptions{}); err != nil {
+			t.Error(err)
+		}
+	})
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "cert.pem"), "read")
 	at := reconcile.Location{Host: "local", Dir: dir, Machine: true}
@@ -285,6 +291,10 @@ func TestImages(t *testing.T) {
 		if again, err := e.courierImage(soon(t)); err != nil || again != ref || imports != 1 {
 			t.Errorf("again %s after %d imports: %v", again, imports, err)
 		}
+	}
+	e.removeOlder(t.Context(), "certwright-courier:000000000000")
+	if _, err := cli.ImageInspect(t.Context(), ref); err != nil {
+		t.Errorf("the new image of another binary is gone: %v", err)
 	}
 	later, _ := engine(t, func(o *Options) { o.Now = func() time.Time { return time.Now().Add(2 * oldImage) } })
 	later.removeOlder(t.Context(), "certwright-courier:000000000000")

@@ -134,12 +134,14 @@ func (e *Engine) countCouriers() func() int {
 // container is.
 func TestSharesRoot(t *testing.T) {
 	_, _ = engine(t)
+	direct := New("local", Options{Endpoint: "unix://" + engineSocket()})
+	here, err := direct.here(soon(t))
 	if os.Getenv("CERTWRIGHT_INSIDE") != "" {
-		fmt.Println("shares:", sharesRoot("unix://"+engineSocket()))
+		fmt.Println("here:", here, err)
 		return
 	}
-	if !sharesRoot("unix://" + engineSocket()) {
-		t.Error("the engine's machine is not this one")
+	if !here || err != nil {
+		t.Errorf("the engine's machine is not this one: %v", err)
 	}
 	if sharesRoot("unix:///nonexistent.sock") {
 		t.Error("nobody shares the root")
@@ -147,7 +149,7 @@ func TestSharesRoot(t *testing.T) {
 	dockertest.Servers(t, "unshare")
 	inside := exec.Command("unshare", "--pid", "--fork", "--mount-proc", os.Args[0], "-test.run=^TestSharesRoot$", "-test.v")
 	inside.Env = append(os.Environ(), "CERTWRIGHT_INSIDE=1")
-	if out, err := inside.CombinedOutput(); err != nil || !strings.Contains(string(out), "shares: false") {
+	if out, err := inside.CombinedOutput(); err != nil || !strings.Contains(string(out), "here: false <nil>") {
 		t.Errorf("inside: %v\n%s", err, out)
 	}
 }
