@@ -2,16 +2,12 @@ package store
 
 import (
 	"bytes"
-	"encoding/base64"
-	"encoding/hex"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -49,10 +45,10 @@ func stories(t *testing.T) map[string]story {
 		return restore(t.Context(), path, o, cheap, bytes.NewReader(backup), backupPass, true)
 	}
 	return map[string]story{
-		"create":               {o: plain, do: commits2, new: two},
-		"create sealed":        {o: sealed, do: commits2, new: two},
-		"commit":               {o: plain, old: &one, do: commits2, new: two},
-		"commit sealed":        {o: sealed, old: &one, do: commits2, new: two},
+		"create":               {o: plain, do: commits, new: two},
+		"create sealed":        {o: sealed, do: commits, new: two},
+		"commit":               {o: plain, old: &one, do: commits, new: two},
+		"commit sealed":        {o: sealed, old: &one, do: commits, new: two},
 		"seal":                 {o: plain, old: &one, do: reseals, new: one, pass: []byte("new")},
 		"reseal":               {o: sealed, old: &one, do: reseals, new: one, pass: []byte("new")},
 		"restore":              {o: sealed, do: restores, new: two, lost: true},
@@ -61,7 +57,7 @@ func stories(t *testing.T) map[string]story {
 	}
 }
 
-func commits2(t *testing.T, path string, o Options) error {
+func commits(t *testing.T, path string, o Options) error {
 	return writing(t, path, o, func(s *Store) error { return s.Commit(t.Context(), with(2)) })
 }
 
@@ -86,7 +82,9 @@ func (s story) start(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "store")
 	if s.old != nil {
-		w := opened(t, path, s.o)
+		o := s.o
+		o.Disk.Around = quick
+		w := opened(t, path, o)
 		must(t, w.Commit(t.Context(), *s.old))
 		must(t, w.Close())
 	}
@@ -141,7 +139,7 @@ func (s story) crash(t *testing.T, at int, inject func(func() error) error) {
 		if i++; i == at {
 			return inject(do)
 		}
-		return do()
+		return quick(what, do)
 	}
 	err, crashed := s.tell(t, path, around)
 	if i < at || !crashed && !errors.Is(err, errInjected) {
@@ -152,7 +150,7 @@ func (s story) crash(t *testing.T, at int, inject func(func() error) error) {
 	if resealed {
 		again.o.Passphrase = s.pass
 	}
-	err, _ = again.tell(t, path, nil)
+	err, _ = again.tell(t, path, quick)
 	must(t, err)
 	same(t, s.new, loaded(t, opened(t, path, Options{Passphrase: s.opener()})))
 	names := slices.Sorted(maps.Keys(content(t, path)))
@@ -205,54 +203,6 @@ func (s story) secret(t *testing.T, path string) {
 	}
 }
 
-// unspoken fails the test if data has a part of a key of the states, raw, in hexadecimal or in base64 (so in PEM).
-func unspoken(t *testing.T, name string, data []byte, states ...reconcile.State) {
-	t.Helper()
-	for _, state := range states {
-		keys := [][]byte{state.Identities["web"].Key.PKCS8(), state.CAs["internal"].Generations[0].Key.PKCS8()}
-		for _, key := range keys {
-			for form, s := range forms(key) {
-				if bytes.Contains(data, []byte(s)) {
-					t.Errorf("%s holds a key (%s)", name, form)
-				}
-			}
-		}
-	}
-}
-
-func forms(key []byte) map[string]string {
-	part := key[:45] // a line of PEM has 48
-	m := map[string]string{
-		"raw": string(part), "hex": hex.EncodeToString(part), "HEX": strings.ToUpper(hex.EncodeToString(part)),
-		"decimal": strings.Trim(fmt.Sprint(part), "[]"),
-	}
-	for skip := range 3 {
-		m[fmt.Sprintf("base64+%d", skip)] = base64.StdEncoding.EncodeToString(part[skip : skip+42])
-	}
-	return m
-}
-
-// TestTheScanSeesKeys shows that unspoken could find something.
-func TestTheScanSeesKeys(t *testing.T) {
-	key := with(1).Identities["web"].Key.PKCS8()
-	texts := map[string]string{
-		"raw": content(t, made(t, kinds["plain"]))["state"], "PEM": string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})),
-		"hex": fmt.Sprintf("%x", key), "HEX": fmt.Sprintf("%X", key), "decimal": fmt.Sprint(key),
-		"base64+1": base64.StdEncoding.EncodeToString(key[1:]),
-	}
-	for name, s := range texts {
-		found := 0
-		for _, form := range forms(key) {
-			if strings.Contains(s, form) {
-				found++
-			}
-		}
-		if found == 0 {
-			t.Errorf("a key is not seen (%s)", name)
-		}
-	}
-}
-
 // TestTheSameStoreGoesOn has no process end: after a failed effect, the same Store reads and writes on.
 func TestTheSameStoreGoesOn(t *testing.T) {
 	works := map[string]func(*Store) error{
@@ -299,4 +249,30 @@ func TestTheSameStoreGoesOn(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestTwoFailuresInARow: the first was done all the same, the second was not.
+func TestTwoFailuresInARow(t *testing.T) {
+	o := Options{Writer: true}
+	path := made(t, o)
+	fail := map[string]string{"rename state": "reply lost"}
+	o.Disk.Around = func(what string, do func() error) error {
+		if end := ends[fail[what]]; end != nil {
+			delete(fail, what)
+			return end(do)
+		}
+		return do()
+	}
+	s := opened(t, path, o)
+	loaded(t, s)
+	for n, what := range []string{"", "create state.new"} {
+		if what != "" {
+			fail[what] = "refused"
+		}
+		if err := s.Commit(t.Context(), with(2+n)); !errors.Is(err, errInjected) {
+			t.Fatalf("got %v", err)
+		}
+	}
+	must(t, s.Commit(t.Context(), with(4)))
+	same(t, with(4), loaded(t, s))
 }

@@ -166,7 +166,7 @@ func TestWhatIsNotAWholeStoreOfOurs(t *testing.T) {
 				must(t, err)
 				must(t, os.WriteFile(state(path), bytes.Replace(data, []byte(`"state"`), []byte(`"backup"`), 1), 0o600))
 			},
-			[]string{"state", "backup"},
+			[]string{"a certwright \"backup\", not a state"},
 		},
 		"state is readable by a group": {
 			func(t *testing.T, path string) { must(t, os.Chmod(state(path), 0o640)) },
@@ -233,7 +233,7 @@ func TestHostileCosts(t *testing.T) {
 			line, err := header{Certwright: kindState, Format: 1, Installation: with(1).Installation, Project: "shop", Generation: 1, Seal: &s}.line()
 			must(t, err)
 			must(t, os.WriteFile(filepath.Join(path, "state"), append(line, make([]byte, 100)...), 0o600))
-			closed(t, path, o, "state", "damaged")
+			closed(t, path, o, "state is damaged")
 		})
 	}
 }

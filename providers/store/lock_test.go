@@ -74,12 +74,12 @@ func process(t *testing.T, what, path string) *exec.Cmd {
 	return cmd
 }
 
-const commits = 20
+const rounds = 20
 
 // count adds one to a number in the store, again and again.
 func count(path string) error {
 	ctx := context.Background()
-	for range commits {
+	for range rounds {
 		s, err := open(ctx, path, Options{Writer: true, Project: "shop"}, cheap)
 		if err != nil {
 			return err
@@ -138,11 +138,11 @@ func TestProcessesSerialise(t *testing.T) {
 	close(stop)
 	readers.Wait()
 	s := opened(t, path, Options{})
-	if got := loaded(t, s).Wishes["count"].Serial; got != strconv.Itoa(processes*commits) {
-		t.Errorf("%s commits are there, want %d", got, processes*commits)
+	if got := loaded(t, s).Wishes["count"].Serial; got != strconv.Itoa(processes*rounds) {
+		t.Errorf("%s commits are there, want %d", got, processes*rounds)
 	}
-	if got := s.seen.header.Generation; got != processes*commits+1 {
-		t.Errorf("generation %d, want %d", got, processes*commits+1)
+	if got := s.seen.header.Generation; got != processes*rounds+1 {
+		t.Errorf("generation %d, want %d", got, processes*rounds+1)
 	}
 	t.Logf("%d reads meanwhile", reads)
 }
