@@ -59,4 +59,3 @@ func TestTheScanSeesKeys(t *testing.T) {
 		}
 	}
 }
-
