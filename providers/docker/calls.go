@@ -12,7 +12,7 @@ var Calls = []Call{
 	{"HEAD", "/_ping", "agree on the version of the API"},
 	{"GET", "/info", "architecture, host name and user namespaces, before files go to the engine's machine"},
 	{"GET", "/containers/json", "list the containers; list couriers that were never started"},
-	{"GET", "/containers/{id}/json", "the user a container runs as; its state after a restart"},
+	{"GET", "/containers/{id}/json", "the user a container runs as; its state after a restart; what `init --running` writes down"},
 	{"GET", "/containers/{id}/archive", "read /etc/passwd and /etc/group, to find a user's number"},
 	{"GET", "/containers/{id}/logs", "the last line of a container that exited on a reload"},
 	{"GET", "/volumes", "list the volumes"},
