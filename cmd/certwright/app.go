@@ -41,7 +41,6 @@ func (a *app) root() *cobra.Command {
 		Short:         "Keep the TLS of Docker as tls.yaml says, proven on the wire",
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          cobra.NoArgs,
 	}
 	f := root.PersistentFlags()
 	f.StringArrayVarP(&a.files, "file", "f", []string{"tls.yaml"}, "the spec: a file or a directory, may be given several times")
@@ -52,7 +51,7 @@ func (a *app) root() *cobra.Command {
 	f.BoolVar(&a.noColor, "no-color", false, "no colour, also where the output is a terminal")
 	f.StringVar(&a.courierBinary, "courier-binary", "", "a static certwright of the engine's architecture, for couriers")
 	root.AddCommand(
-		a.validateCommand(), a.planCommand(), a.applyCommand(), a.statusCommand(), a.verifyCommand(), a.whyCommand(),
+		a.initCommand(), a.validateCommand(), a.planCommand(), a.applyCommand(), a.statusCommand(), a.verifyCommand(), a.whyCommand(),
 		a.rotateCommand(), a.adoptCommand(), a.showCommand(), a.composeCommand(), a.backupCommand(), a.restoreCommand(),
 		a.versionCommand(), a.schemaCommand(), a.courierCommand(),
 	)

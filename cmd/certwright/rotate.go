@@ -94,7 +94,7 @@ func (a *app) validateCommand() *cobra.Command {
 			if err := a.warn(s); err != nil {
 				return err
 			}
-			fmt.Fprintf(a.out, "%s: %d CAs, %d identities, %d bindings: good.\n", s.Project, len(s.CAs), len(s.Identities), len(s.Bindings))
+			fmt.Fprintf(a.out, "%s: %s: good.\n", s.Project, counts(s))
 			return nil
 		},
 	}
