@@ -1,0 +1,130 @@
+package docker
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/docker/docker/api/types/image"
+
+	"github.com/certwright/certwright/providers/docker/dockertest"
+	"github.com/certwright/certwright/reconcile"
+)
+
+// TestUnfitBinaries refuses binaries that cannot run in a courier, with what to do about it.
+func TestUnfitBinaries(t *testing.T) {
+	binary, err := os.ReadFile(courierBinary(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	foreign := bytes.Clone(binary)
+	foreign[18] = 0xb7 // e_machine: AArch64
+	dir := t.TempDir()
+	for name, c := range map[string]struct {
+		data []byte
+		says string
+	}{
+		"script":  {[]byte("#!/bin/sh\n"), "it is no linux binary"},
+		"foreign": {foreign, "it is for AARCH64, and the engine runs on X86_64"},
+		"absent":  {nil, "no such file"},
+	} {
+		path := filepath.Join(dir, name)
+		if c.data != nil {
+			write(t, path, string(c.data))
+		}
+		e, _ := engine(t, force, func(o *Options) { o.CourierBinary = path })
+		got := Places{Engines: Engines{"local": e}}.Read(soon(t), []reconcile.PlaceQuery{
+			{At: reconcile.Location{Host: "local", Dir: "/srv", Machine: true}},
+			{At: reconcile.Location{Host: "local", Dir: "/etc", Machine: true}},
+		}, true)
+		for _, a := range got {
+			if !errors.Is(a.Err, reconcile.ErrNotHere) || !strings.Contains(a.Err.Error(), c.says) || !strings.Contains(a.Err.Error(), "--courier-binary") {
+				t.Errorf("%s: %v", name, a.Err)
+			}
+		}
+	}
+}
+
+// TestDynamicBinary lets a dynamically linked courier bring its loader and libraries.
+func TestDynamicBinary(t *testing.T) {
+	dockertest.Servers(t, "gcc")
+	path := filepath.Join(t.TempDir(), "courier")
+	build := exec.Command("go", "build", "-ldflags=-linkmode=external", "-o", path, "./testdata/courier")
+	build.Env = append(os.Environ(), "CGO_ENABLED=1")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	libraries, loader, err := needs(data, "x86_64")
+	if err != nil || loader == "" || len(libraries) < 2 {
+		t.Fatalf("it needs %d libraries and loader %q: %v", len(libraries), loader, err)
+	}
+	e, _ := engine(t, force, func(o *Options) { o.CourierBinary = path })
+	t.Cleanup(func() {
+		if _, err := undo(t).ImageRemove(context.Background(), e.image, image.RemoveOptions{}); err != nil {
+			t.Error(err)
+		}
+	})
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "cert.pem"), "read")
+	at := reconcile.Location{Host: "local", Dir: dir, Machine: true}
+	got := Places{Engines: Engines{"local": e}}.Read(soon(t), []reconcile.PlaceQuery{{At: at, Files: []string{"cert.pem"}}}, true)[0]
+	if got.Err != nil || string(got.Files["cert.pem"].Data) != "read" {
+		t.Errorf("read %q: %v", got.Files["cert.pem"].Data, got.Err)
+	}
+}
+
+// TestImages imports once, and removes the image of another binary when it is old and unused.
+func TestImages(t *testing.T) {
+	binary, err := os.ReadFile(courierBinary(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	salt := make([]byte, 8)
+	_, _ = rand.Read(salt)
+	other := filepath.Join(t.TempDir(), "other")
+	write(t, other, string(binary)+string(salt))
+	var imports int
+	count := func(o *Options) {
+		o.Around = func(what string, do func() error) error {
+			if what == "POST /images/create" {
+				imports++
+			}
+			return do()
+		}
+	}
+	e, cli := engine(t, count, func(o *Options) { o.CourierBinary = other })
+	ref, err := e.courierImage(soon(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fresh, _ := engine(t, count, func(o *Options) { o.CourierBinary = other })
+	for _, e := range []*Engine{e, fresh} {
+		if again, err := e.courierImage(soon(t)); err != nil || again != ref || imports != 1 {
+			t.Errorf("again %s after %d imports: %v", again, imports, err)
+		}
+	}
+	e.removeOlder(t.Context(), "certwright-courier:000000000000")
+	if _, err := cli.ImageInspect(t.Context(), ref); err != nil {
+		t.Errorf("the new image of another binary is gone: %v", err)
+	}
+	later, _ := engine(t, func(o *Options) { o.Now = func() time.Time { return time.Now().Add(2 * oldImage) } })
+	later.removeOlder(t.Context(), "certwright-courier:000000000000")
+	if _, err := cli.ImageInspect(t.Context(), ref); err == nil {
+		t.Errorf("%s is still there", ref)
+	}
+	if again, err := e.courierImage(soon(t)); err != nil || again != ref || imports != 2 {
+		t.Errorf("after its removal: %s after %d imports: %v", again, imports, err)
+	}
+	later.removeOlder(t.Context(), "certwright-courier:000000000000")
+}
