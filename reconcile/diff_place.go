@@ -64,11 +64,24 @@ func (d *differ) absent(b *spec.Binding, at []located) {
 		d.refuse(Waiting, "binding/"+b.Name, "waits for "+b.Consumer.String(), "start the container")
 		return
 	}
+	state, reason, hint := Waiting, "", "start the container"
 	for _, c := range all {
-		if !c.Running() {
-			d.refuse(Waiting, "binding/"+b.Name, c.Name+" is not running ("+c.State+")", "start the container")
-			return
+		if c.Running() {
+			continue
 		}
+		load := d.w.State.Loads[TargetKey(b.Name, c)]
+		if load.Error != "" {
+			// It was not stopped by a person: it is down since certwright touched it.
+			state, reason = Failed, c.Name+" is not running ("+c.State+"): "+load.Error
+			hint = "look at its logs; no other replica is restarted until it runs again"
+			break
+		}
+		if reason == "" {
+			reason = c.Name + " is not running (" + c.State + ")"
+		}
+	}
+	if reason != "" {
+		d.refuse(state, "binding/"+b.Name, reason, hint)
 	}
 }
 
