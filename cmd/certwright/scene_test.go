@@ -1,14 +1,18 @@
 package main
 
 import (
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/pem"
+	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -140,4 +144,53 @@ func handshake(address string) (serial string, err error) {
 	}
 	defer conn.Close()
 	return hex.EncodeToString(conn.ConnectionState().PeerCertificates[0].SerialNumber.Bytes()), nil
+}
+
+// tree lists everything below a directory with mode, owner and content (a hash of it): equal trees are untouched.
+func tree(t testing.TB, dir string) []string {
+	t.Helper()
+	var all []string
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := entry.Info()
+		if err != nil {
+			return err
+		}
+		what := ""
+		switch {
+		case info.Mode()&fs.ModeSymlink != 0:
+			what, err = os.Readlink(path)
+		case info.Mode().IsRegular():
+			var data []byte
+			data, err = os.ReadFile(path)
+			what = fmt.Sprintf("%x", sha256.Sum256(data))
+		}
+		st := info.Sys().(*syscall.Stat_t)
+		rel, _ := filepath.Rel(dir, path)
+		all = append(all, fmt.Sprintf("%s %v %d:%d inode %d %s", rel, info.Mode(), st.Uid, st.Gid, st.Ino, what))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// copyFiles copies the default files of a binding, as they are now, into a new directory.
+func copyFiles(t testing.TB, from, to string) {
+	t.Helper()
+	if err := os.Mkdir(to, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []string{"ca.pem", "cert.pem", "key.pem"} {
+		data, err := os.ReadFile(filepath.Join(from, n))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(to, n), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
