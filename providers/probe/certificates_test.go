@@ -90,6 +90,14 @@ func TestCertificates(t *testing.T) {
 			tls.Certificate{Certificate: [][]byte{deep.Certificate[0], deep.Certificate[2]}, PrivateKey: deep.PrivateKey}, "",
 			`missing intermediate: "web" is issued by "Deep" (key id DEEP), which the server does not present`,
 		},
+		"missing, and a stray leaf": {
+			with(without(c.web.TLS()), c.good.Raw), "",
+			`unknown authority or missing intermediate: "web" is issued by "Sub" (key id SUB), which is neither trusted nor presented`,
+		},
+		"an expired twin of the intermediate": {
+			tls.Certificate{Certificate: [][]byte{c.web.Raw, expiredSub(t, c).Raw, c.sub.Raw}, PrivateKey: c.web.Signer}, "db",
+			"wrong name: serves web, 127.0.0.1, not db",
+		},
 		"unknown root, presented": {
 			with(stranger.Leaf(t, "web").TLS(), stranger.Raw), "",
 			`unknown authority: the chain ends in "Stranger" (key id STRANGER), which is not trusted`,
@@ -214,6 +222,14 @@ func TestTrust(t *testing.T) {
 			expect(t, r, seen{Serial: row.serial, Version: "TLS 1.3", Untrusted: want})
 		})
 	}
+}
+
+// expiredSub is the intermediate with the same key and another, expired certificate.
+func expiredSub(t *testing.T, c cage) zoo.Cert {
+	return c.root.LeafOf(t, c.sub.Signer, "Sub", func(x *x509.Certificate) {
+		x.NotAfter, x.IsCA, x.BasicConstraintsValid, x.KeyUsage = now.Add(-time.Hour), true, true, x509.KeyUsageCertSign
+		x.SubjectKeyId = c.sub.SubjectKeyId
+	})
 }
 
 // with adds a certificate to what is presented.
