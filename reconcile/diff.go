@@ -81,7 +81,7 @@ func (d *differ) step(a Action, reason string, after ...int) int {
 
 func (d *differ) refuse(state BindingState, subject, reason, hint string) {
 	r := Refusal{Subject: subject, Reason: reason, Hint: hint, State: state}
-	if state == Waiting {
+	if state.Settled() {
 		d.plan.Waiting = append(d.plan.Waiting, r)
 		return
 	}

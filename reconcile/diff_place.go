@@ -111,6 +111,14 @@ func (d *differ) place(b *spec.Binding, l located, m material, pending []int, pr
 	unit := unitPrint(files)
 	row := d.w.State.Places[l.at]
 	adopt := d.w.State.Wishes[subject].Adopt
+	if why := d.unowned(b, l); why != "" {
+		d.refuse(Blocked, subject, why, "name a user the container has, or a number")
+		return prev
+	}
+	if state.Beyond && !d.w.Courier {
+		d.refuse(Unverified, subject, "it cannot be looked at without a courier: "+state.Err, "")
+		return prev
+	}
 	reason, drifted, refused := d.misplaced(b, state, row, files, len(pending) > 0, adopt)
 	if refused != nil {
 		d.refuse(Blocked, subject, refused.Reason, refused.Hint)

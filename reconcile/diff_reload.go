@@ -125,6 +125,8 @@ func (d *differ) unloadedUnseen(in loading, load Load) string {
 		return "follows its files"
 	case load.of(in) && load.Proved:
 		return ""
+	case in.b.Probe != nil && !d.w.Courier:
+		return "" // the wire would tell, and was not fully looked at
 	case load.Target != in.c.ID && in.c.Created.After(in.wrote):
 		return "" // it was made after its files were: it has them since it started
 	}

@@ -26,7 +26,7 @@ var ErrLostStore = errors.New("the store is lost")
 // open, or it is lost. What could not be seen of a single thing is said in the World.
 func Observe(ctx context.Context, p Providers, s *spec.Spec, look Look) (World, error) {
 	w := World{
-		Now: look.Now, Engines: map[string]EngineState{}, Places: map[Location]PlaceState{}, Served: map[string]Served{},
+		Now: look.Now, Courier: look.Couriers, Unknown: map[string]string{}, Engines: map[string]EngineState{}, Places: map[Location]PlaceState{}, Served: map[string]Served{},
 		From: map[string]FromState{}, Brought: map[string]BroughtState{}, Roots: map[string][][]byte{}, Owners: map[string]Owner{},
 	}
 	if err := w.load(ctx, p, s); err != nil {
@@ -151,6 +151,9 @@ func (o *observer) owners(ctx context.Context) {
 				if want == nil || want.Name != "" {
 					o.ownerOf(ctx, b.Host.Name, c.ID, ownerName(b, want, c))
 				}
+				if want == nil {
+					o.ownerOf(ctx, b.Host.Name, c.ID, "")
+				}
 			}
 		}
 	}
@@ -165,9 +168,12 @@ func (o *observer) ownerOf(ctx context.Context, host, container, user string) {
 		o.w.Owners[key] = known
 		return
 	}
-	if found, err := o.p.Engines.Owner(ctx, host, container, user); err == nil {
-		o.w.Owners[key] = found
+	found, err := o.p.Engines.Owner(ctx, host, container, user)
+	if err != nil {
+		o.w.Unknown[key] = err.Error()
+		return
 	}
+	o.w.Owners[key] = found
 }
 
 // places reads every place of the bindings and of the inventory, all in one call.

@@ -29,7 +29,8 @@ type Refusal struct {
 	Subject string // binding/web
 	Reason  string
 	Hint    string // what to do about it
-	// State is what it makes of a binding: Blocked, Contested, Stale or Failed; Waiting in Plan.Waiting.
+	// State is what it makes of a binding: Blocked, Contested, Stale or Failed; in Plan.Waiting it is Waiting, or
+	// Unverified for what could not be looked at.
 	State BindingState
 }
 

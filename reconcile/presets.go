@@ -61,3 +61,17 @@ func readerOf(b *spec.Binding, c Container) string {
 	}
 	return ""
 }
+
+// protocolOf is the protocol of the binding's probe: as the spec has it, else that of the container's preset. "" is
+// TLS at once.
+func protocolOf(b *spec.Binding, c Container) string {
+	if b.Probe.Protocol != "" {
+		return b.Probe.Protocol
+	}
+	for _, r := range ladder(b, c) {
+		if p := presets[r.Preset].protocol; p != "" {
+			return p
+		}
+	}
+	return ""
+}

@@ -75,7 +75,7 @@ func (v *view) request(p Providers, b *spec.Binding, c Container, st State, cour
 			return p.Engines.Dial(ctx, c, b.Probe.Port, couriers)
 		},
 		Address:  c.Name + ":" + strconv.Itoa(b.Probe.Port),
-		Protocol: b.Probe.Protocol, ServerName: b.Probe.ServerName, Roots: roots,
+		Protocol: protocolOf(b, c), ServerName: b.Probe.ServerName, Roots: roots,
 		User: b.Probe.User, Database: b.Probe.Database, Timeout: b.Probe.Timeout, Now: v.w.Now,
 	}
 }

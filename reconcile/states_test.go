@@ -211,3 +211,43 @@ func TestLostStore(t *testing.T) {
 		}
 	})
 }
+
+// TestNoCouriers has an engine that is reached through couriers only, and none may be started: what cannot be seen
+// is neither wrong nor proved.
+func TestNoCouriers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEstate(t)
+		e.SetEngine("local", memory.Engine{Remote: true})
+		e.steady()
+		w, err := reconcile.Observe(t.Context(), e.applier().Providers, e.spec, reconcile.Look{Probe: true, Now: time.Now()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		plan := reconcile.Diff(e.spec, w, reconcile.Scope{Since: time.Now()})
+		if !plan.Empty() || len(plan.Blocked) > 0 {
+			t.Errorf("the plan is not empty:\n%s", text(plan))
+		}
+		for _, b := range reconcile.Assess(e.spec, w, plan).Bindings {
+			if b.State != reconcile.Unverified {
+				t.Errorf("%s is %s (%s), want Unverified", b.Name, b.State, b.Reason)
+			}
+		}
+	})
+}
+
+// TestOwners has users that are looked up in the container: the spec's must be there, a preset's may be missing.
+func TestOwners(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEstate(t)
+		e.edit(`owner: "999:999"`, "owner: nobody-here")
+		plan := e.plan(reconcile.Scope{})
+		if len(plan.Blocked) != 1 || plan.Blocked[0].Subject != "binding/db" || !strings.HasPrefix(plan.Blocked[0].Reason, "owner nobody-here: ") {
+			t.Errorf("an unknown owner:\n%s", text(plan))
+		}
+		e.edit(`owner: "999:999"`, "", "reload: [{signal: HUP}, restart]", "reload: [postgres, restart]")
+		e.steady()
+		if f := e.observe().Places[dbPlace].Files["key.pem"]; f.UID != 999 || f.GID != 999 {
+			t.Errorf("the key is owned by %d:%d, want the container's own user", f.UID, f.GID)
+		}
+	})
+}

@@ -149,7 +149,7 @@ func (a assessor) judge(b *spec.Binding, out *BindingStatus, end time.Time) {
 	switch {
 	case !end.IsZero() && !a.w.Now.Before(end):
 		set(Expired, "its certificate expired "+stamp(end), said.Hint)
-	case hasSaid && said.State != Waiting:
+	case hasSaid && !said.State.Settled():
 		set(said.State, said.Reason, said.Hint)
 	case out.Issued != nil && !*out.Issued && len(steps) == 0 && !hasSaid:
 		set(Blocked, a.said["identity/"+b.Identity.Name].Reason, "")
@@ -158,9 +158,10 @@ func (a assessor) judge(b *spec.Binding, out *BindingStatus, end time.Time) {
 	case len(steps) > 0:
 		set(Progressing, steps[0].Reason, "run `certwright apply`")
 	case hasSaid:
-		set(Waiting, said.Reason, said.Hint)
+		set(said.State, said.Reason, said.Hint)
 	case out.Served != nil && *out.Served:
-		set(Ready, "", "")
+		state, doubt := a.doubt(b)
+		set(state, doubt, "")
 	case out.Served != nil:
 		set(Stale, "not every target serves the wanted certificate", "")
 	case b.Consumer == nil:
@@ -170,6 +171,24 @@ func (a assessor) judge(b *spec.Binding, out *BindingStatus, end time.Time) {
 	default:
 		set(Unverified, "it cannot be probed from here", "")
 	}
+}
+
+// doubt is what the client checks of a binding that serves the wanted certificate could not find out. Only that there
+// is no client to be let in leaves it Ready.
+func (a assessor) doubt(b *spec.Binding) (BindingState, string) {
+	if b.Probe.ClientAuth == spec.ClientAuthNone {
+		return Ready, ""
+	}
+	for _, c := range a.consumers(b) {
+		s := a.w.Served[TargetKey(b.Name, c)]
+		if s.Foreign == NotAsked || s.Without == NotAsked && b.Probe.ClientAuth == spec.ClientAuthRequired {
+			return Unverified, "whom " + c.Name + " lets in could not be found out: " + s.ClientErr
+		}
+		if s.Accepted == NotAsked {
+			return Ready, s.ClientErr
+		}
+	}
+	return Ready, ""
 }
 
 // behindWire reports whether a target was seen to serve something else than is wanted.

@@ -97,7 +97,28 @@ func (v *view) owner(b *spec.Binding, f spec.File, at located) Owner {
 	if o, ok := v.w.Owners[OwnerKey(c.ID, ownerName(b, want, c))]; ok {
 		return o
 	}
+	// An image without the preset's user runs its server as someone else.
+	if o, ok := v.w.Owners[OwnerKey(c.ID, "")]; ok && want == nil {
+		return o
+	}
 	return anyOwner
+}
+
+// unowned says why a user the spec names cannot be given a file, or "".
+func (v *view) unowned(b *spec.Binding, at located) string {
+	for _, f := range b.Files {
+		want := f.Owner
+		if want == nil {
+			want = b.Owner
+		}
+		if want == nil || want.Name == "" || len(at.containers) == 0 {
+			continue
+		}
+		if why, ok := v.w.Unknown[OwnerKey(at.containers[0].ID, want.Name)]; ok {
+			return "owner " + want.Name + ": " + why
+		}
+	}
+	return ""
 }
 
 func ownerName(b *spec.Binding, want *spec.Owner, c Container) string {

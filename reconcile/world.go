@@ -15,6 +15,7 @@ type World struct {
 	Now     time.Time
 	State   State
 	Fresh   bool                    // there is no store yet
+	Courier bool                    // couriers were allowed: what is beyond was beyond them too
 	Engines map[string]EngineState  // by host name; only those a binding needs
 	Places  map[Location]PlaceState // every place a binding has and every row of the inventory
 	Served  map[string]Served       // by TargetKey; only targets that were probed
@@ -22,6 +23,7 @@ type World struct {
 	Brought map[string]BroughtState // by CA name; those brought along
 	Roots   map[string][][]byte     // spec.PublicRoots and spec.SystemRoots, as asked for by a binding
 	Owners  map[string]Owner        // by OwnerKey: those the bindings need and that could be found
+	Unknown map[string]string       // by OwnerKey: why the others could not
 }
 
 // EngineState is what a Docker engine listed.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -62,6 +64,9 @@ func (a *app) apply(ctx context.Context, f applying, wish func(*spec.Spec, *reco
 	s.applier.Report = p.event
 	out, err := s.applier.Converge(ctx, scope)
 	p.close()
+	if ctx.Err() != nil {
+		return exit{exitPart, errors.New("interrupted; the next apply finishes the work")}
+	}
 	if err != nil {
 		return a.lost(err)
 	}
@@ -115,7 +120,9 @@ func (a *app) conclude(s *session, scope reconcile.Scope, out reconcile.Outcome,
 		return exit{exitPart, out.Err}
 	}
 	if len(out.Plan.Blocked) > 0 || !out.Plan.Empty() {
-		a.refusals("Blocked", red, out.Plan.Blocked)
+		a.refusals("Blocked", red, slices.DeleteFunc(slices.Clone(out.Plan.Blocked), func(r reconcile.Refusal) bool {
+			return strings.HasPrefix(r.Subject, "binding/") // said with the binding
+		}))
 		return exit{code: exitPart}
 	}
 	for _, b := range status.Bindings {
