@@ -106,19 +106,19 @@ func within(name, suffix string) bool {
 func covers(name, excluded string) bool {
 	parent, wild := strings.CutPrefix(name, "*.")
 	_, rest, _ := strings.Cut(strings.ToLower(excluded), ".")
-	return wild && rest == parent && !strings.HasPrefix(excluded, ".")
+	return wild && rest == parent
 }
 
 // checkIP holds an address against the constraints of one CA.
 func checkIP(ca *x509.Certificate, ip net.IP) error {
 	for _, network := range ca.ExcludedIPRanges {
-		if contains(network, ip) {
+		if network.Contains(ip) {
 			return excluded(ip.String(), ca, network.String())
 		}
 	}
 	var permitted []string
 	for _, network := range ca.PermittedIPRanges {
-		if contains(network, ip) {
+		if network.Contains(ip) {
 			return nil
 		}
 		permitted = append(permitted, network.String())
@@ -127,11 +127,6 @@ func checkIP(ca *x509.Certificate, ip net.IP) error {
 		return notPermitted(ip.String(), ca, strings.Join(permitted, ", "))
 	}
 	return nil
-}
-
-// contains is net.IPNet.Contains within one family: an IPv4 address is in no IPv6 network.
-func contains(network *net.IPNet, ip net.IP) bool {
-	return len(network.IP) == len(ip) && network.Contains(ip)
 }
 
 func excluded(name string, ca *x509.Certificate, by string) error {

@@ -151,6 +151,17 @@ func TestOtherNamesUnderConstraints(t *testing.T) {
 	}
 }
 
+// Beside DNS names nobody looks at the common name.
+func TestCommonNameBesideNames(t *testing.T) {
+	var c CA
+	root := create(t, &c, wantCA(func(l *spec.LocalCA) { l.Constraints.ExcludeDNS = []string{"example.com"} }), nil)
+	id := wantLeaf(func(id *spec.Identity) { id.Subject.CommonName = "web.example.com" })
+	issue(t, &c, id, root)
+	if out, ok := opensslAgrees(t, signAnyway(t, &c, id, root), true); !ok {
+		t.Error(out)
+	}
+}
+
 // All that is wrong is said at once.
 func TestEveryForbiddenNameIsSaid(t *testing.T) {
 	var c CA

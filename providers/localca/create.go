@@ -112,7 +112,6 @@ func (c *CA) caTemplate(ca spec.CA, id int) (*x509.Certificate, error) {
 func networks(prefixes []netip.Prefix) []*net.IPNet {
 	var out []*net.IPNet
 	for _, p := range prefixes {
-		p = p.Masked()
 		out = append(out, &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())})
 	}
 	return out

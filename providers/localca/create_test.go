@@ -248,6 +248,20 @@ func TestTestSignature(t *testing.T) {
 	}
 }
 
+func TestSignatureFollowsTheIssuer(t *testing.T) {
+	for kind, want := range map[spec.KeyKind]x509.SignatureAlgorithm{
+		spec.ECDSAP256: x509.ECDSAWithSHA256, spec.ECDSAP384: x509.ECDSAWithSHA384, spec.ECDSAP521: x509.ECDSAWithSHA512,
+		spec.Ed25519: x509.PureEd25519, spec.RSA2048: x509.SHA256WithRSA,
+	} {
+		var c CA
+		root := create(t, &c, wantCA(func(l *spec.LocalCA) { l.Key = kind }), nil)
+		leaf := issue(t, &c, wantLeaf(), root)
+		if got := parse(t, leaf.Certificate).SignatureAlgorithm; got != want {
+			t.Errorf("%s signs with %s, want %s", kind, got, want)
+		}
+	}
+}
+
 func TestSerials(t *testing.T) {
 	const many = 100_000
 	var c CA

@@ -13,6 +13,11 @@ import (
 	"github.com/certwright/certwright/reconcile"
 )
 
+var (
+	pbkdf2Opts = pkcs8.PBKDF2Opts{SaltSize: 16, IterationCount: 2048, HMACHash: crypto.SHA256}
+	scryptOpts = pkcs8.ScryptOpts{SaltSize: 16, CostParameter: 1024, BlockSize: 8, ParallelizationParameter: 1}
+)
+
 // encryptedForms encrypts a key as the brought-along ones are.
 func encryptedForms(f *testing.F, key reconcile.PrivateKey) [][]byte {
 	f.Helper()
@@ -26,10 +31,7 @@ func encryptedForms(f *testing.F, key reconcile.PrivateKey) [][]byte {
 		f.Fatal(err)
 	}
 	forms := [][]byte{pem.EncodeToMemory(block)}
-	for _, kdf := range []pkcs8.KDFOpts{
-		pkcs8.PBKDF2Opts{SaltSize: 16, IterationCount: 2048, HMACHash: crypto.SHA256},
-		pkcs8.ScryptOpts{SaltSize: 16, CostParameter: 1024, BlockSize: 8, ParallelizationParameter: 1},
-	} {
+	for _, kdf := range []pkcs8.KDFOpts{pbkdf2Opts, scryptOpts} {
 		der, err := pkcs8.MarshalPrivateKey(signer, []byte(secret), &pkcs8.Opts{Cipher: pkcs8.AES256CBC, KDFOpts: kdf})
 		if err != nil {
 			f.Fatal(err)

@@ -70,16 +70,12 @@ func checkKey(public crypto.PublicKey) error {
 	return fmt.Errorf("keys of the type %T are not supported: use ECDSA, Ed25519 or RSA", public)
 }
 
-// signatureOf is the algorithm x509.CreateCertificate chooses for a key: the hash is as strong as the curve.
+// signatureOf is an algorithm for test signatures by a key. For certificates x509.CreateCertificate chooses.
 func signatureOf(public crypto.PublicKey) (x509.SignatureAlgorithm, crypto.Hash) {
-	switch kindOf(public) {
-	case spec.ECDSAP256:
+	switch public.(type) {
+	case *ecdsa.PublicKey:
 		return x509.ECDSAWithSHA256, crypto.SHA256
-	case spec.ECDSAP384:
-		return x509.ECDSAWithSHA384, crypto.SHA384
-	case spec.ECDSAP521:
-		return x509.ECDSAWithSHA512, crypto.SHA512
-	case spec.Ed25519:
+	case ed25519.PublicKey:
 		return x509.PureEd25519, crypto.Hash(0)
 	}
 	return x509.SHA256WithRSA, crypto.SHA256

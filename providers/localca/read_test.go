@@ -1,6 +1,8 @@
 package localca
 
 import (
+	"crypto/rand"
+	"crypto/x509"
 	"encoding/pem"
 	"os/exec"
 	"path/filepath"
@@ -57,6 +59,36 @@ func TestRead(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// Of two ways to a root the shorter one is taken.
+func TestReadTakesTheShortPath(t *testing.T) {
+	c := CA{Now: func() time.Time { return noon }}
+	root := create(t, &c, wantCA(), nil)
+	other := create(t, &c, wantCA(func(l *spec.LocalCA) { l.Subject.CommonName = "Other CA" }), nil)
+	leaf := issue(t, &c, wantLeaf(), root)
+	by, err := c.open(other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := parse(t, root.Certificate)
+	cross, err := x509.CreateCertificate(rand.Reader, old, by.cert, old.PublicKey, by.signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, cas := range [][]byte{pemOf(root.Certificate, other.Certificate), pemOf(other.Certificate, root.Certificate)} {
+		got, err := c.Read(from(t, pemOf(leaf.Certificate, cross), keyPEM(leaf.Key), cas))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(got.Chain) != 0 || string(got.Root) != string(root.Certificate) {
+			t.Errorf("the chain has %d certificates", len(got.Chain))
+		}
+	}
+	got, err := c.Read(from(t, pemOf(leaf.Certificate, cross), keyPEM(leaf.Key), pemOf(other.Certificate)))
+	if err != nil || len(got.Chain) != 1 || string(got.Root) != string(other.Certificate) {
+		t.Errorf("by the cross-signed certificate: chain of %d, %v", len(got.Chain), err)
 	}
 }
 
