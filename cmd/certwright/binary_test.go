@@ -1,0 +1,63 @@
+package main
+
+import (
+	"debug/elf"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// TestBinary builds the product as it is shipped: static, small, and with nothing but the binary gone a plan stays
+// empty.
+func TestBinary(t *testing.T) {
+	dir := t.TempDir()
+	bin := filepath.Join(dir, "certwright")
+	build := func() {
+		cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", bin, ".")
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("build: %v\n%s", err, out)
+		}
+	}
+	build()
+	info, err := os.Stat(bin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Size() >= 20_000_000 {
+		t.Errorf("the binary has %d bytes", info.Size())
+	}
+	f, err := elf.Open(bin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if libs, err := f.ImportedLibraries(); err != nil || len(libs) > 0 {
+		t.Errorf("it is linked with %v, %v", libs, err)
+	}
+
+	example, err := os.ReadFile("../../tls.yaml.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "tls.yaml"), example, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	call := func(args ...string) {
+		t.Helper()
+		cmd := exec.CommandContext(t.Context(), bin, args...)
+		cmd.Dir, cmd.Env = dir, []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir}
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("certwright %v: %v\n%s", args, err, out)
+		}
+	}
+	call("apply", "--only", "client") // its container has no other test's name to wait for
+	if err := os.Remove(bin); err != nil {
+		t.Fatal(err)
+	}
+	build()
+	for range 3 {
+		call("plan", "--only", "client", "--exit-code")
+	}
+}
