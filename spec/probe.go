@@ -19,7 +19,6 @@ func (p *parser) probe(v value) *Probe {
 	}
 	probe := &Probe{
 		Port:       p.integer(m.get("port"), 1, 65535),
-		Protocol:   "tls",
 		ServerName: p.serverName(m.get("serverName")),
 		ClientAuth: ClientAuthNone,
 		Identity:   p.ref(m.get("identity"), &p.identities),
@@ -65,6 +64,10 @@ func (p *parser) checkProbe(v value, b *Binding) {
 		return
 	}
 	m := p.open(v)
+	given := m.has("protocol")
+	if !given {
+		b.Probe.Protocol = protocolOf(b.Reload)
+	}
 	databases := []string{"postgres", "mysql", "ldap", ""}
 	for _, key := range []string{"user", "database"} {
 		if extra := m.get(key); extra.node != nil && !slices.Contains(databases, b.Probe.Protocol) {
@@ -75,6 +78,19 @@ func (p *parser) checkProbe(v value, b *Binding) {
 		p.checkServer(v, m, b)
 	}
 	p.checkClient(m, b)
+	if !given && !b.ReloadGiven {
+		b.Probe.Protocol = "" // the image of the container tells
+	}
+}
+
+// protocolOf is the protocol of a probe where the spec has none: that of the server which the ladder names.
+func protocolOf(ladder []Reload) string {
+	for _, r := range ladder {
+		if r.Preset == "postgres" || r.Preset == "redis" {
+			return r.Preset
+		}
+	}
+	return "tls"
 }
 
 func (p *parser) checkServer(v value, m *mapping, b *Binding) {

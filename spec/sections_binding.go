@@ -78,7 +78,7 @@ var httpSection = section{"http", []key{
 
 var probeSection = section{"probe", []key{
 	{"port", integer(1, 65535), required, "Where the server listens."},
-	{"protocol", enum(protocols), optional, "Default: tls"},
+	{"protocol", enum(protocols), optional, "Default: that of the preset, else tls"},
 	{"serverName", text, optional, "The name to ask for. Default: the identity's first that is no wildcard"},
 	{"clientAuth", enum(clientAuths), optional, "none, optional or required. Default: none"},
 	{"identity", name, optional, "The client that must be accepted. Default: one made for the probe"},

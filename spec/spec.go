@@ -365,7 +365,7 @@ const (
 // Probe says how a binding is proved on the wire.
 type Probe struct {
 	Port       int
-	Protocol   string // tls (default), postgres, redis
+	Protocol   string // tls, postgres, redis; "" where neither it nor a reload is given: the image's preset, else tls
 	ServerName string // the identity's first name that is no wildcard by default
 	ClientAuth ClientAuth
 	Identity   *Ref // the client that must be accepted

@@ -104,6 +104,8 @@ func TestValuesInterpolation(t *testing.T) {
 
 func TestValuesAnchors(t *testing.T) {
 	s := ok(t, "anchors")
+	same(t, "CAs", []string{"root", "spare"}, []string{s.CAs[0].Name, s.CAs[1].Name})
+	same(t, "the nearer CA", spec.ECDSAP256, s.CAByName("root").Local.Key)
 	same(t, "subject", spec.Subject{CommonName: "other", Organization: "MyOrg", Country: "NO"}, withName(s.Identities[1].Subject, "other"))
 	other := s.BindingByName("other")
 	same(t, "layout", spec.Plain, other.Layout)
