@@ -4,12 +4,32 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
 
 	"github.com/certwright/certwright/providers/disk"
 	"github.com/certwright/certwright/reconcile"
 	"github.com/certwright/certwright/spec"
 )
+
+// commit puts what is staged in place.
+func (j *job) commit() error {
+	if j.Adopt {
+		if err := j.setAside(); err != nil {
+			return err
+		}
+	}
+	p, err := j.look()
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	if err := j.refuse(p); err != nil {
+		return err
+	}
+	if j.Layout == spec.Plain {
+		return j.commitPlain(p)
+	}
+	return j.commitAtomic(p)
+}
 
 // commitAtomic makes ..data lead to the new generation, and the names lead through ..data.
 func (j *job) commitAtomic(p *place) error {
@@ -119,62 +139,4 @@ func (j *job) drop(p *place) error {
 		}
 	}
 	return nil
-}
-
-// syncAll makes what was done so far durable, before anything is built on it.
-func syncAll(jobs []*job, one func(*job) error) {
-	var devices []uint64
-	on := map[uint64][]*job{}
-	for _, j := range jobs {
-		if j.err != nil {
-			continue
-		}
-		dev := j.self.Dev
-		if on[dev] == nil {
-			devices = append(devices, dev)
-		}
-		on[dev] = append(on[dev], j)
-	}
-	for _, dev := range devices {
-		group := on[dev]
-		// A new place may lie in directories that an interrupted run made and did not sync.
-		if len(group) <= fewUnits && !slices.ContainsFunc(group, func(j *job) bool { return j.fresh }) {
-			forAll(group, one)
-			continue
-		}
-		err := group[0].dir.SyncFS()
-		for _, j := range group {
-			j.err = err
-		}
-	}
-}
-
-func (j *job) syncStaged() error {
-	gen, err := j.dir.Sub(j.generation)
-	if err != nil {
-		return err
-	}
-	defer gen.Close()
-	names := append(j.wanted(), manifestName)
-	if j.Layout == spec.Plain {
-		names = append(names, claimName)
-	}
-	for _, name := range names {
-		if err := gen.SyncFile(name); err != nil {
-			return err
-		}
-	}
-	if err := gen.Sync(); err != nil {
-		return err
-	}
-	return j.dir.Sync()
-}
-
-func (j *job) syncCommitted() error {
-	for _, name := range j.overwritten {
-		if err := j.dir.SyncFile(name); err != nil {
-			return err
-		}
-	}
-	return j.dir.Sync()
 }

@@ -32,7 +32,7 @@ import (
 // Local is reconcile.Places for this machine. Disk.Around may be called by several goroutines at once.
 type Local struct {
 	Disk disk.Disk
-	Rand io.Reader // names of generations are made from it
+	Rand io.Reader // Write makes names of generations from it; it may not be nil
 	// Resolve gives the directory of this machine that is a location's Dir or Volume; Local adds Sub. An error says
 	// why there is none. Nil takes directories of the machine certwright runs on as they are, and nothing else.
 	Resolve func(reconcile.Location) (string, error)

@@ -230,6 +230,65 @@ func TestOneForeignPlaceStopsNoOther(t *testing.T) {
 	}
 }
 
+// TestWhatAppearsMeanwhileIsForeign puts something in the way between the look and the change.
+func TestWhatAppearsMeanwhileIsForeign(t *testing.T) {
+	for _, name := range []string{"cert.pem", dataName} {
+		for how, change := range map[string]edit{"first": nil, "second": func(*reconcile.Unit) {}, "to plain": plain} {
+			t.Run(how+" "+name, func(t *testing.T) {
+				dir := t.TempDir()
+				if change == nil {
+					change = func(*reconcile.Unit) {}
+				} else {
+					write(t, local(nil), unit(dir, "1"))
+				}
+				path := filepath.Join(dir, name)
+				err := writeOne(local(func(what string, do func() error) error {
+					if strings.HasPrefix(what, "sync") {
+						must(t, os.RemoveAll(path))
+						must(t, os.WriteFile(path, []byte("theirs"), 0o600))
+					}
+					return do()
+				}), unit(dir, "2", change))
+				if !errors.Is(err, reconcile.ErrForeign) {
+					t.Errorf("got %v", err)
+				}
+				if data, err := os.ReadFile(path); string(data) != "theirs" {
+					t.Errorf("holds %q, %v", data, err)
+				}
+			})
+		}
+	}
+}
+
+// TestNamesAloneMakeNothingOurs has strangers beside a unit of ours: at a name it wants next, and at one that the
+// inventory takes for an old one of ours.
+func TestNamesAloneMakeNothingOurs(t *testing.T) {
+	for how, change := range map[string]edit{"atomic": func(*reconcile.Unit) {}, "plain": plain} {
+		t.Run(how, func(t *testing.T) {
+			dir := t.TempDir()
+			theirs := filepath.Join(dir, "renamed.pem")
+			write(t, local(nil), unit(dir, "1", change))
+			must(t, os.WriteFile(theirs, []byte("theirs"), 0o600))
+			if err := writeOne(local(nil), unit(dir, "2", change, renamed)); !errors.Is(err, reconcile.ErrForeign) {
+				t.Errorf("got %v", err)
+			}
+			placed(t, unit(dir, "1", change))
+			old := func(u *reconcile.Unit) { u.Old = []string{"renamed.pem"} }
+			for i := range 20 {
+				f := &fault{at: i, kind: "killed after"}
+				_ = f.run(dir, func(l Local, dir string) error { return writeOne(l, unit(dir, "2", change, old)) })
+				write(t, local(unsynced), unit(dir, "2", change, old))
+			}
+			u := unit(dir, "2", change)
+			u.Files[0].Name = "renamed.pem"
+			must(t, remove(local(nil), u))
+			if data, err := os.ReadFile(theirs); string(data) != "theirs" {
+				t.Errorf("holds %q, %v", data, err)
+			}
+		})
+	}
+}
+
 func asRoot(t *testing.T) {
 	t.Helper()
 	if os.Getuid() != 0 {

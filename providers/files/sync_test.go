@@ -44,19 +44,26 @@ func TestNothingIsBuiltOnWhatIsNotDurable(t *testing.T) {
 	staged := []string{"mkdir GENERATION", "create .certwright.json", "create ca.pem", "create cert.pem", "create key.pem"}
 	for name, c := range map[string]struct {
 		before, after []edit
+		foreign       string // a name that stands there
 		want          []string
 	}{
-		"new": {nil, []edit{}, slices.Concat(staged, []string{
+		"new": {nil, []edit{}, "", slices.Concat(staged, []string{
 			"syncfs .",
 			"symlink ..data", "symlink ca.pem", "symlink cert.pem", "symlink key.pem",
 			"syncfs .",
 		})},
-		"renewal": {[]edit{}, []edit{}, slices.Concat(staged, []string{
+		"adoption": {nil, []edit{adopt}, "cert.pem", slices.Concat(staged, []string{
+			"syncfs .",
+			"mkdir ..certwright-backup-20260102T030405Z", "sync .", "move cert.pem", "sync .",
+			"symlink ..data", "symlink ca.pem", "symlink cert.pem", "symlink key.pem",
+			"syncfs .",
+		})},
+		"renewal": {[]edit{}, []edit{}, "", slices.Concat(staged, []string{
 			"sync ca.pem", "sync cert.pem", "sync key.pem", "sync .certwright.json", "sync .", "sync .",
 			"symlink GENERATION.link", "rename ..data",
 			"sync .",
 		})},
-		"renewal in place": {[]edit{plain}, []edit{inPlace}, slices.Concat(
+		"renewal in place": {[]edit{plain}, []edit{inPlace}, "", slices.Concat(
 			slices.Insert(slices.Clone(staged), 2, "create .certwright.json.claim"), []string{
 				"sync ca.pem", "sync cert.pem", "sync key.pem", "sync .certwright.json", "sync .certwright.json.claim", "sync .", "sync .",
 				"rename .certwright.json",
@@ -70,6 +77,9 @@ func TestNothingIsBuiltOnWhatIsNotDurable(t *testing.T) {
 			dir := t.TempDir()
 			if c.before != nil {
 				write(t, local(nil), unit(dir, "1", c.before...))
+			}
+			if c.foreign != "" {
+				must(t, os.WriteFile(filepath.Join(dir, c.foreign), nil, 0o600))
 			}
 			if diff := cmp.Diff(c.want, effects(t, unit(dir, "2", c.after...))); diff != "" {
 				t.Error(diff)

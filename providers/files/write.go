@@ -81,7 +81,7 @@ type job struct {
 	self        disk.FileInfo
 	fresh       bool     // nothing of ours was there
 	previous    []string // generations that are there already and stay
-	gone        []string // names that may be ours there and are no longer of the unit
+	gone        []string // names that are ours there and no longer of the unit
 	generation  string   // the directory the files are staged in
 	overwritten []string // in place
 	copied      []string // names whose foreign files are in the backup and may be written in place
@@ -105,7 +105,10 @@ func (j *job) open() error {
 		return err
 	}
 	defer p.close()
-	j.fresh, j.gone = p.mark() == nil, j.unwanted(p)
+	j.fresh = p.mark() == nil
+	if j.gone, err = j.unwanted(p); err != nil {
+		return err
+	}
 	if p.atomic != nil && j.Layout == spec.Atomic {
 		j.previous = append([]string{p.generation}, p.atomic.Previous...)
 		j.previous = j.previous[:min(len(j.previous), oldGenerations)]
@@ -200,18 +203,28 @@ func (j *job) wanted() []string {
 	return names
 }
 
-// unwanted are the names that may be ours in the place and are no longer of the unit.
-func (j *job) unwanted(p *place) []string {
+// unwanted are the names that are ours in the place and no longer of the unit.
+func (j *job) unwanted(p *place) ([]string, error) {
 	names := slices.Clone(j.Old)
 	for _, m := range []*manifest{p.atomic, p.plain} {
 		if m != nil {
 			names = union(names, m.Files)
 		}
 	}
-	wanted := j.wanted()
-	return slices.DeleteFunc(names, func(name string) bool {
-		return slices.Contains(wanted, name) || checkName(name) != nil
-	})
+	var gone []string
+	for _, name := range names {
+		if slices.Contains(j.wanted(), name) || checkName(name) != nil {
+			continue
+		}
+		e, err := p.at(name)
+		if err != nil {
+			return nil, err
+		}
+		if e.ours { // else a claim would make it ours
+			gone = append(gone, name)
+		}
+	}
+	return gone, nil
 }
 
 func union(a, b []string) []string {
@@ -225,27 +238,6 @@ func ownerHint(err error, f reconcile.UnitFile) error {
 		return fmt.Errorf("give %s to %d:%d (run as root or leave owner out): %w", f.Name, f.UID, f.GID, err)
 	}
 	return err
-}
-
-// commit puts what is staged in place.
-func (j *job) commit() error {
-	if j.Adopt {
-		if err := j.setAside(); err != nil {
-			return err
-		}
-	}
-	p, err := j.look()
-	if err != nil {
-		return err
-	}
-	defer p.close()
-	if err := j.refuse(p); err != nil {
-		return err
-	}
-	if j.Layout == spec.Plain {
-		return j.commitPlain(p)
-	}
-	return j.commitAtomic(p)
 }
 
 // sweep clears up, also after a failure.
