@@ -60,6 +60,9 @@ func TestOK(t *testing.T) {
 			if s.Project == "" {
 				t.Error("no project")
 			}
+			for _, w := range s.Warnings {
+				t.Errorf("warning: %v", w)
+			}
 		})
 	}
 }
