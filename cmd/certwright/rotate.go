@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -60,24 +59,30 @@ func (a *app) wish(cmd *cobra.Command, wish func(*spec.Spec, *reconcile.State) e
 		return err
 	}
 	defer s.close()
-	return record(cmd.Context(), s, wish)
+	return a.lost(record(cmd.Context(), s, wish))
 }
 
 func (a *app) adoptCommand() *cobra.Command {
+	var later bool
 	c := &cobra.Command{
 		Use:   "adopt BINDING",
 		Short: "Take over files that certwright did not make, keeping a backup beside them",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.apply(cmd.Context(), applying{names: args}, func(s *spec.Spec, st *reconcile.State) error {
-				if !slices.ContainsFunc(s.Bindings, func(b spec.Binding) bool { return b.Name == args[0] }) {
-					return only(s, args)
+			wish := func(s *spec.Spec, st *reconcile.State) error {
+				if err := only(s, args); err != nil {
+					return err
 				}
 				st.Wishes["binding/"+args[0]] = reconcile.Wish{At: a.now(), Adopt: true}
 				return nil
-			})
+			}
+			if later {
+				return a.wish(cmd, wish)
+			}
+			return a.apply(cmd.Context(), applying{names: args}, wish)
 		},
 	}
+	c.Flags().BoolVar(&later, "defer", false, "record the wish only: plan shows it, and the next pass carries it out")
 	return c
 }
 
