@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -22,6 +23,7 @@ type command struct {
 	around   reconcile.Around
 	settle   time.Duration
 	couriers bool
+	args     []string // before those of a call
 }
 
 // result is how a call ended.
@@ -52,7 +54,7 @@ func (c command) run(args ...string) result {
 	if now == nil {
 		now = time.Now
 	}
-	args = append([]string{"-f", c.dir + "/tls.yaml"}, args...)
+	args = slices.Concat([]string{"-f", c.dir + "/tls.yaml"}, c.args, args)
 	code := run(c.t.Context(), args, env{
 		in: strings.NewReader(""), out: &out, err: &errs, getenv: getenv, now: now,
 		around: c.around, settle: c.settle, couriers: c.couriers,
