@@ -115,13 +115,14 @@ func (dir *Dir) Readlink(name string) (string, error) {
 	if err := single(name); err != nil {
 		return "", dir.fail("readlink", name, err)
 	}
-	for size := 512; ; size *= 2 {
-		target := make([]byte, size)
+	var short [64]byte // stays on the stack, and is enough for links of ours
+	target := short[:]
+	for ; ; target = make([]byte, 8*len(target)) {
 		n, err := retry(func() (int, error) { return unix.Readlinkat(dir.fd, name, target) })
 		if err != nil {
 			return "", dir.fail("readlink", name, err)
 		}
-		if n < size { // else it may have been cut off
+		if n < len(target) { // else it may have been cut off
 			return string(target[:n]), nil
 		}
 	}
