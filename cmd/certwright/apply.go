@@ -57,7 +57,7 @@ func (a *app) apply(ctx context.Context, f applying, wish func(*spec.Spec, *reco
 	}
 	if wish != nil {
 		if err := record(ctx, s, wish); err != nil {
-			return err
+			return a.lost(err)
 		}
 	}
 	p := newProgress(a)
@@ -76,7 +76,7 @@ func (a *app) apply(ctx context.Context, f applying, wish func(*spec.Spec, *reco
 			return a.lost(err)
 		}
 	}
-	return a.conclude(s, scope, out, status)
+	return a.conclude(s, scope, f.wait, out, status)
 }
 
 // await converges again and again until every binding is Ready or Unverified, or time is up.
@@ -110,8 +110,8 @@ func proved(s reconcile.Status, scope reconcile.Scope) bool {
 	return true
 }
 
-// conclude says how the bindings stand now and gives the exit code.
-func (a *app) conclude(s *session, scope reconcile.Scope, out reconcile.Outcome, status reconcile.Status) error {
+// conclude says how the bindings stand now and gives the exit code. patience is how long they were waited for.
+func (a *app) conclude(s *session, scope reconcile.Scope, patience time.Duration, out reconcile.Outcome, status reconcile.Status) error {
 	if len(out.Done) == 0 && out.Plan.Empty() {
 		fmt.Fprintf(a.out, "%s: nothing to do.\n", s.spec.Project)
 	}
@@ -130,6 +130,9 @@ func (a *app) conclude(s *session, scope reconcile.Scope, out reconcile.Outcome,
 			return exit{code: exitPart}
 		}
 	}
+	if patience > 0 && !proved(status, scope) {
+		return exit{exitPart, fmt.Errorf("not every binding was Ready or Unverified within %s", patience)}
+	}
 	return nil
 }
 
@@ -147,10 +150,13 @@ func (a *app) mayInit(s *spec.Spec, allowed bool) error {
 	}
 }
 
-// lost adds what to do to the errors of observing.
+// lost adds what to do to the errors of a store that is not there.
 func (a *app) lost(err error) error {
-	if errors.Is(err, reconcile.ErrLostStore) {
+	switch {
+	case errors.Is(err, reconcile.ErrLostStore):
 		return hinted{err, "bring it back with `certwright restore FILE`; if it is gone for good, move the files away or change `project`"}
+	case errors.Is(err, reconcile.ErrNoStore):
+		return hinted{err, "`certwright apply` makes one; `certwright restore FILE` brings a lost one back"}
 	}
 	return err
 }

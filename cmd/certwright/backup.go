@@ -42,7 +42,7 @@ func (a *app) backupCommand() *cobra.Command {
 			}
 			err = errors.Join(s.store.Backup(cmd.Context(), f, passphrase), f.Sync(), f.Close())
 			if err != nil {
-				return errors.Join(err, os.Remove(args[0]))
+				return a.lost(errors.Join(err, os.Remove(args[0])))
 			}
 			fmt.Fprintf(a.out, "%s: the store of %s, sealed.\n", args[0], s.spec.Project)
 			return nil

@@ -58,8 +58,12 @@ func (a *app) scopeFlags(c *cobra.Command, names *[]string, prune *string) {
 func (a *app) look(cmd *cobra.Command, s *session, scope reconcile.Scope) (reconcile.World, reconcile.Plan, error) {
 	now := a.now()
 	scope.Since = now
-	looking := time.AfterFunc(time.Second, func() { fmt.Fprintf(a.err, "looking at %d bindings …\n", len(s.spec.Bindings)) })
-	defer looking.Stop()
+	if terminal(a.err) { // somebody may be waiting
+		looking := time.AfterFunc(time.Second, func() {
+			fmt.Fprintf(a.err, "looking at %s …\n", count(len(s.spec.Bindings), "binding", "bindings"))
+		})
+		defer looking.Stop()
+	}
 	w, err := reconcile.Observe(cmd.Context(), s.applier.Providers, s.spec, reconcile.Look{
 		Couriers: !a.noCouriers, Probe: true, Only: scope.Only, Now: now,
 	})

@@ -64,7 +64,7 @@ func (a *app) certificates(cmd *cobra.Command, what string) ([][]byte, error) {
 	defer s.close()
 	st, err := s.store.Load(cmd.Context())
 	if err != nil {
-		return nil, err
+		return nil, a.lost(err)
 	}
 	if i, ok := st.Identities[what]; ok {
 		return append([][]byte{i.Certificate}, i.Chain...), nil

@@ -95,7 +95,7 @@ func renewal(i reconcile.IdentityStatus) string {
 	if i.RenewAt.IsZero() {
 		return "issued by something else"
 	}
-	return "renewed " + stamp(i.RenewAt)
+	return "renews " + stamp(i.RenewAt)
 }
 
 // bindings prints a line for each binding in scope, and for each target that differs.

@@ -21,11 +21,15 @@ const (
 
 // paint colours a word where the output is a terminal and nobody forbade it (no-color.org).
 func (a *app) paint(colour, s string) string {
-	f, ok := a.out.(*os.File)
-	if !ok || a.noColor || a.getenv("NO_COLOR") != "" || !term.IsTerminal(int(f.Fd())) {
+	if a.noColor || a.getenv("NO_COLOR") != "" || !terminal(a.out) {
 		return s
 	}
 	return "\x1b[" + colour + "m" + s + "\x1b[0m"
+}
+
+func terminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // table lines up columns; the last may be empty.
