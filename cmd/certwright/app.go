@@ -41,6 +41,12 @@ func (a *app) root() *cobra.Command {
 		Short:         "Keep the TLS of Docker as tls.yaml says, proven on the wire",
 		SilenceUsage:  true,
 		SilenceErrors: true,
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			if a.logFormat != "text" && a.logFormat != "json" {
+				return fmt.Errorf("--log-format is text or json, not %q", a.logFormat)
+			}
+			return nil
+		},
 	}
 	f := root.PersistentFlags()
 	f.StringArrayVarP(&a.files, "file", "f", []string{"tls.yaml"}, "the spec: a file or a directory, may be given several times")
@@ -55,6 +61,7 @@ func (a *app) root() *cobra.Command {
 		a.rotateCommand(), a.adoptCommand(), a.showCommand(), a.composeCommand(), a.backupCommand(), a.restoreCommand(),
 		a.versionCommand(), a.schemaCommand(), a.courierCommand(),
 	)
+	a.complete(root)
 	return root
 }
 
