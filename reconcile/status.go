@@ -154,7 +154,7 @@ func (a assessor) judge(b *spec.Binding, out *BindingStatus, end time.Time) {
 	case out.Issued != nil && !*out.Issued && len(steps) == 0 && !hasSaid:
 		set(Blocked, a.said["identity/"+b.Identity.Name].Reason, "")
 	case len(steps) > 0 && *out.Placed && a.behindWire(out):
-		set(Stale, steps[0].Reason, "run `certwright apply`")
+		set(Stale, steps[0].Reason+a.lastTry(b), "run `certwright apply`")
 	case len(steps) > 0:
 		set(Progressing, steps[0].Reason, "run `certwright apply`")
 	case hasSaid:
@@ -196,6 +196,16 @@ func (a assessor) behindWire(out *BindingStatus) bool {
 	return slices.ContainsFunc(out.Targets, func(t TargetStatus) bool {
 		return t.ServedSerial != "" && t.ServedSerial != t.WantedSerial
 	})
+}
+
+// lastTry says, as the end of a sentence, how the last try to reload one of the binding's targets failed.
+func (a assessor) lastTry(b *spec.Binding) string {
+	for _, c := range a.consumers(b) {
+		if load := a.w.State.Loads[TargetKey(b.Name, c)]; load.Target == c.ID && load.Error != "" {
+			return "; the last try: " + load.Error
+		}
+	}
+	return ""
 }
 
 func (a assessor) targets(b *spec.Binding, wanted string) []TargetStatus {
