@@ -7,8 +7,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log"
+	"net/http"
 	"os"
 	"sync/atomic"
 )
@@ -25,9 +27,9 @@ type server struct {
 // start checks the flags and reads the files for the first time.
 func (s *server) start() error {
 	switch s.reload {
-	case "hot", "hup", "restart", "lying":
+	case "hot", "hup", "restart", "lying", "http":
 	default:
-		return fmt.Errorf("-reload %q: want hot, hup, restart or lying", s.reload)
+		return fmt.Errorf("-reload %q: want hot, hup, restart, lying or http", s.reload)
 	}
 	config, err := s.read()
 	if err != nil {
@@ -63,6 +65,32 @@ func (s *server) hup() {
 	}
 	s.serving.Store(config)
 	log.Print("reloaded")
+}
+
+// reloading answers /reload with -reload http, and leaves everything else to next.
+func (s *server) reloading(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case s.reload != "http" || r.URL.Path != "/reload":
+			next(w, r)
+			return
+		case r.Method != http.MethodPost && r.Method != http.MethodPut:
+			http.Error(w, "ask with POST or PUT", http.StatusMethodNotAllowed)
+			return
+		}
+		body, err := io.ReadAll(io.LimitReader(r.Body, 1000))
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		config, err := s.read()
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		s.serving.Store(config)
+		log.Printf("reloaded by %s %q", r.Method, body)
+	}
 }
 
 func (s *server) read() (*tls.Config, error) {

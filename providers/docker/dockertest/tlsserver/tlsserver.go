@@ -2,7 +2,8 @@
 // package holds, for tests. It is one static binary, the whole of the tlsserver image.
 //
 // Over HTTPS on -listen every path answers "ok" and the client's common name. Over plain HTTP on -health, /health
-// answers 200 when the server is up. With -check URL it is its own health check.
+// answers 200 when the server is up. With -check URL it is its own health check. With -reload http both answer
+// /reload.
 package main
 
 import (
@@ -24,7 +25,7 @@ func main() {
 	flag.StringVar(&s.key, "key", "/certs/key.pem", "private key, `PEM`")
 	flag.StringVar(&s.ca, "ca", "/certs/ca.pem", "CAs of client certificates, `PEM`; read only with -client-auth")
 	flag.StringVar(&s.clientAuth, "client-auth", "none", "none, optional or required")
-	flag.StringVar(&s.reload, "reload", "restart", "hot: read per handshake; hup: read on SIGHUP; restart: read once, SIGHUP kills; lying: take SIGHUP, keep the old")
+	flag.StringVar(&s.reload, "reload", "restart", "hot: read per handshake; hup: read on SIGHUP; restart: read once, SIGHUP kills; lying: take SIGHUP, keep the old; http: read on POST or PUT /reload")
 	flag.StringVar(&s.firstSeen, "crash-on-new", "", "remember the first certificate in `FILE` and exit with 1 when started with another")
 	listen := flag.String("listen", ":8443", "`address` of HTTPS")
 	health := flag.String("health", ":8080", "`address` of plain HTTP for health checks")
@@ -55,14 +56,14 @@ func (s *server) run(listen, health string, slow time.Duration) error {
 	ready := time.Now().Add(slow)
 	ended := make(chan error, 2)
 	go func() {
-		ended <- http.ListenAndServe(health, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		ended <- http.ListenAndServe(health, s.reloading(func(w http.ResponseWriter, _ *http.Request) {
 			if time.Now().Before(ready) {
 				http.Error(w, "starting", http.StatusServiceUnavailable)
 			}
 		}))
 	}()
 	go func() {
-		https := http.Server{Addr: listen, Handler: http.HandlerFunc(answer), TLSConfig: &tls.Config{GetConfigForClient: s.config}}
+		https := http.Server{Addr: listen, Handler: s.reloading(answer), TLSConfig: &tls.Config{GetConfigForClient: s.config}}
 		ended <- https.ListenAndServeTLS("", "")
 	}()
 	return <-ended
