@@ -112,7 +112,10 @@ func proved(s reconcile.Status, scope reconcile.Scope) bool {
 
 // conclude says how the bindings stand now and gives the exit code. patience is how long they were waited for.
 func (a *app) conclude(s *session, scope reconcile.Scope, patience time.Duration, out reconcile.Outcome, status reconcile.Status) error {
-	if len(out.Done) == 0 && out.Plan.Empty() {
+	switch nothing := len(out.Done) == 0 && out.Plan.Empty(); {
+	case nothing && len(out.Plan.Blocked) > 0:
+		fmt.Fprintf(a.out, "%s: nothing that can be done.\n", s.spec.Project)
+	case nothing:
 		fmt.Fprintf(a.out, "%s: nothing to do.\n", s.spec.Project)
 	}
 	a.bindings(status, scope)

@@ -136,14 +136,15 @@ func (w workload) identity(b *bytes.Buffer) {
 func (w workload) binding(b *bytes.Buffer, taken map[string]string) {
 	fmt.Fprintf(b, "  %s:\n    identity: %[1]s\n    container: %s\n", quoted(w.name), w.consumer)
 	whole, files := w.place()
+	shared := false
 	key, at := "directory", "./certs/"+w.name
 	if whole != nil {
 		if key, at = "directory", whole.dir; whole.volume != "" {
 			key, at = "volume", whole.volume
 		}
 		if other := taken[key+at]; other != "" {
-			fmt.Fprintf(b, "    # It shares %s with %s. Each needs its own, or one binding for both.\n", at, other)
-			whole, key, at = nil, "directory", "./certs/"+w.name
+			fmt.Fprintf(b, "    # It shares %s with %s, but its key is its own: mount this directory at %s instead.\n", at, other, whole.target)
+			whole, shared, key, at = nil, true, "directory", "./certs/"+w.name
 		}
 	}
 	taken[key+at] = w.name
@@ -156,6 +157,8 @@ func (w workload) binding(b *bytes.Buffer, taken map[string]string) {
 			target = "a path of its own" // mounted there it would hide what else is in that directory
 		}
 		fmt.Fprintf(b, "    # It mounts single files, which stay the old ones when they are replaced: mount this directory at %s instead.\n", target)
+		fmt.Fprintf(b, "    %s: %s\n", key, quoted(at))
+	case shared:
 		fmt.Fprintf(b, "    %s: %s\n", key, quoted(at))
 	default:
 		b.WriteString("    # No mount looks like certificates: `certwright compose` prints one for this directory.\n")
