@@ -100,7 +100,7 @@ func TestKilledClient(t *testing.T) {
 // hireAndHang is the process that TestKilledClient kills.
 func hireAndHang() {
 	e := New("local", Options{
-		Endpoint: "unix://" + engineSocket(), Project: os.Getenv("CERTWRIGHT_PROJECT"),
+		Endpoint: "unix://" + dockertest.EngineSocket(), Project: os.Getenv("CERTWRIGHT_PROJECT"),
 		CourierBinary: os.Getenv("CERTWRIGHT_COURIER"),
 	})
 	if _, err := e.hire(context.Background(), filesJob); err != nil {

@@ -128,7 +128,7 @@ func listenTLS(t *testing.T, ca authority, server reconcile.Issued) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = l.Close() })
-	front := http.Server{Handler: proxy.handler, ErrorLog: log.New(io.Discard, "", 0)}
+	front := http.Server{Handler: proxy.Handler, ErrorLog: log.New(io.Discard, "", 0)}
 	go func() { _ = front.Serve(l) }()
 	return l.Addr().String()
 }
@@ -143,7 +143,7 @@ func TestEngineOverSSH(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
-	t.Setenv("CERTWRIGHT_SOCKET", proxy.socket)
+	t.Setenv("CERTWRIGHT_SOCKET", proxy.Socket)
 	o := Options{
 		Endpoint: "ssh://core@core-02:2222", Getenv: func(string) string { return "" },
 		Project: t.Name(), CourierBinary: courierBinary(t),

@@ -26,7 +26,7 @@ func engine(t *testing.T, change ...func(*Options)) (*Engine, *client.Client) {
 	t.Helper()
 	direct := dockertest.Engine(t)
 	o := Options{
-		Endpoint: "unix://" + proxy.socket, Project: t.Name(), CourierBinary: courierBinary(t),
+		Endpoint: "unix://" + proxy.Socket, Project: t.Name(), CourierBinary: courierBinary(t),
 		Getenv: func(string) string { return "" },
 	}
 	for _, c := range change {
@@ -52,7 +52,7 @@ var (
 
 // build makes a static binary of a command in testdata.
 func build(name string) (string, error) {
-	path := filepath.Join(filepath.Dir(proxy.socket), name)
+	path := filepath.Join(filepath.Dir(proxy.Socket), name)
 	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, "./testdata/"+name)
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	build.Stderr = os.Stderr
@@ -142,7 +142,7 @@ func of(ids ...string) <-chan string {
 // undo returns a client for cleaning up, when the test's own context and clients are gone.
 func undo(t *testing.T) *client.Client {
 	t.Helper()
-	cli, err := client.NewClientWithOpts(client.WithHost("unix://"+engineSocket()), client.WithAPIVersionNegotiation())
+	cli, err := client.NewClientWithOpts(client.WithHost("unix://"+dockertest.EngineSocket()), client.WithAPIVersionNegotiation())
 	if err != nil {
 		t.Fatal(err)
 	}

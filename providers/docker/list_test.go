@@ -85,11 +85,11 @@ func TestListCosts(t *testing.T) {
 	image := dockertest.Image(t, dockertest.Curl)
 	cost := func() int {
 		e, _ := engine(t) // each negotiates
-		before := len(proxy.requests())
+		before := len(proxy.Requests())
 		if state := e.List(t.Context()); state.Err != "" {
 			t.Fatal(state.Err)
 		}
-		return len(proxy.requests()) - before
+		return len(proxy.Requests()) - before
 	}
 	few := cost()
 	const many = 200

@@ -134,7 +134,7 @@ func (e *Engine) countCouriers() func() int {
 // container is.
 func TestSharesRoot(t *testing.T) {
 	_, _ = engine(t)
-	direct := New("local", Options{Endpoint: "unix://" + engineSocket()})
+	direct := New("local", Options{Endpoint: "unix://" + dockertest.EngineSocket()})
 	here, err := direct.here(soon(t))
 	if os.Getenv("CERTWRIGHT_INSIDE") != "" {
 		fmt.Println("here:", here, err)
@@ -216,7 +216,7 @@ func TestForeignAndAbsent(t *testing.T) {
 func TestWithoutCouriers(t *testing.T) {
 	e, _ := engine(t, force)
 	places := Places{Engines: Engines{"local": e}}
-	before := len(proxy.requests())
+	before := len(proxy.Requests())
 	got := places.Read(soon(t), []reconcile.PlaceQuery{
 		{At: reconcile.Location{Host: "local", Dir: "/srv", Machine: true}},
 		{At: reconcile.Location{Host: "elsewhere", Dir: "/srv", Machine: true}},
@@ -227,7 +227,7 @@ func TestWithoutCouriers(t *testing.T) {
 	if got[1].Err == nil || !strings.Contains(got[1].Err.Error(), `no host named "elsewhere"`) {
 		t.Errorf("an unknown host: %v", got[1].Err)
 	}
-	if asked := proxy.requests()[before:]; len(asked) > 0 {
+	if asked := proxy.Requests()[before:]; len(asked) > 0 {
 		t.Errorf("the engine was asked: %v", asked)
 	}
 }

@@ -1,79 +1,16 @@
 package docker
 
 import (
-	"context"
 	"fmt"
-	"net"
-	"net/http"
-	"net/http/httputil"
 	"os"
-	"path/filepath"
-	"regexp"
 	"strings"
-	"sync"
 	"testing"
+
+	"github.com/certwright/certwright/providers/docker/dockertest"
 )
 
-// engineSocket is where the engine of the tests listens; the proxy stands before it.
-func engineSocket() string {
-	if h := os.Getenv("DOCKER_HOST"); h != "" {
-		return strings.TrimPrefix(h, "unix://")
-	}
-	return "/var/run/docker.sock"
-}
-
-// recorder passes requests on to the engine and remembers each as "METHOD /path" without the API version.
-type recorder struct {
-	socket  string // where it listens
-	handler http.Handler
-	mu      sync.Mutex
-	seen    []string
-}
-
-var version = regexp.MustCompile(`^/v1\.\d+/`)
-
 // proxy is the recorder of the whole test run: every Engine of a test that asks an engine goes through it.
-var proxy *recorder
-
-func newRecorder(dir string) (*recorder, error) {
-	r := &recorder{socket: filepath.Join(dir, "proxy.sock")}
-	l, err := net.Listen("unix", r.socket)
-	if err != nil {
-		return nil, err
-	}
-	dial := func(context.Context, string, string) (net.Conn, error) { return net.Dial("unix", engineSocket()) }
-	forward := &httputil.ReverseProxy{
-		Director:      func(q *http.Request) { q.URL.Scheme, q.URL.Host = "http", "engine" },
-		Transport:     &http.Transport{DialContext: dial},
-		FlushInterval: -1,
-		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
-			http.Error(w, err.Error(), http.StatusBadGateway)
-		},
-	}
-	r.handler = http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
-		r.mu.Lock()
-		r.seen = append(r.seen, q.Method+" "+version.ReplaceAllString(q.URL.Path, "/"))
-		r.mu.Unlock()
-		forward.ServeHTTP(w, q)
-	})
-	go func() { _ = http.Serve(l, r.handler) }()
-	return r, nil
-}
-
-// requests returns what was asked so far.
-func (r *recorder) requests() []string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return append([]string(nil), r.seen...)
-}
-
-// pattern turns the path of a Call into an expression for whole requests.
-func (c Call) pattern() *regexp.Regexp {
-	path := regexp.QuoteMeta(c.Path)
-	path = strings.ReplaceAll(path, `\{id\}`, `[a-zA-Z0-9_.-]+`)
-	path = strings.ReplaceAll(path, `\{name\}`, `[a-zA-Z0-9_.:/-]+`)
-	return regexp.MustCompile("^" + c.Method + " " + path + "$")
-}
+var proxy *dockertest.Recorder
 
 // unlisted compares what was asked of the engine with Calls, in both directions.
 func unlisted(seen []string) (problems []string) {
@@ -81,7 +18,7 @@ func unlisted(seen []string) (problems []string) {
 	for _, q := range seen {
 		known := false
 		for i, c := range Calls {
-			if c.pattern().MatchString(q) {
+			if dockertest.Request(c.Method, c.Path).MatchString(q) {
 				known, used[i] = true, true
 			}
 		}
@@ -109,7 +46,7 @@ func TestMain(m *testing.M) {
 	if err != nil {
 		panic(err)
 	}
-	if proxy, err = newRecorder(dir); err != nil {
+	if proxy, err = dockertest.NewRecorder(dir); err != nil {
 		panic(err)
 	}
 	code := m.Run()
@@ -118,7 +55,7 @@ func TestMain(m *testing.M) {
 	for _, f := range os.Args {
 		all = all && !strings.HasPrefix(f, "-test.run=") && !strings.HasPrefix(f, "-test.skip=")
 	}
-	if seen := proxy.requests(); code == 0 && all && len(seen) > 0 {
+	if seen := proxy.Requests(); code == 0 && all && len(seen) > 0 {
 		for _, p := range unlisted(seen) {
 			fmt.Fprintln(os.Stderr, "FAIL:", p)
 			code = 1
