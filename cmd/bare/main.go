@@ -2,7 +2,7 @@
 //
 // `bare cold DIR` makes the keys and certificates of the identities in DIR/tls.yaml and writes them with the
 // durability and the layout of certwright; `bare same DIR` reads the YAML, the state and those files and hashes
-// them. It checks nothing, keeps nothing and repairs nothing.
+// them. It looks at nothing else, keeps nothing and repairs nothing.
 package main
 
 import (
@@ -98,6 +98,10 @@ func cold(dir string, s tlsYAML) error {
 	}
 	state := map[string]record{}
 	for i, n := range names {
+		records[i].Digests = map[string]string{}
+		for _, f := range files(records[i], root) {
+			records[i].Digests[f.name] = digest(f.data)
+		}
 		state[n] = records[i]
 	}
 	if err := writeState(dir, state); err != nil {
@@ -156,6 +160,25 @@ func sign(t, parent *x509.Certificate, by *ecdsa.PrivateKey) ([]byte, *ecdsa.Pri
 	return der, key, err
 }
 
+type file struct {
+	name string
+	mode os.FileMode
+	data []byte
+}
+
+func files(r record, root []byte) []file {
+	return []file{
+		{"ca.pem", 0o644, block("CERTIFICATE", root)},
+		{"cert.pem", 0o644, block("CERTIFICATE", r.Certificate)},
+		{"key.pem", 0o600, block("PRIVATE KEY", r.Key)},
+	}
+}
+
+func digest(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
 const generation = "..generation-00000001"
 
 // stage writes a binding's three files and a manifest into a generation directory.
@@ -164,16 +187,8 @@ func stage(dir string, r record, root []byte) error {
 	if err := os.MkdirAll(g, 0o755); err != nil {
 		return err
 	}
-	for _, f := range []struct {
-		name string
-		mode os.FileMode
-		data []byte
-	}{
-		{"ca.pem", 0o644, block("CERTIFICATE", root)},
-		{"cert.pem", 0o644, block("CERTIFICATE", r.Certificate)},
-		{"key.pem", 0o600, block("PRIVATE KEY", r.Key)},
-		{"manifest.json", 0o644, []byte(`{"files":["ca.pem","cert.pem","key.pem"]}`)},
-	} {
+	manifest := file{"manifest.json", 0o644, []byte(`{"files":["ca.pem","cert.pem","key.pem"]}`)}
+	for _, f := range append(files(r, root), manifest) {
 		if err := os.WriteFile(filepath.Join(g, f.name), f.data, f.mode); err != nil {
 			return err
 		}
@@ -231,7 +246,7 @@ func syncfs(dir string) error {
 	return errors.Join(unix.Syncfs(int(f.Fd())), f.Close())
 }
 
-// same reads the state and the three files of every binding and hashes them.
+// same reads the state and the three files of every binding, and compares their hashes.
 func same(dir string, s tlsYAML) error {
 	data, err := os.ReadFile(filepath.Join(dir, "state.json"))
 	if err != nil {
@@ -249,9 +264,8 @@ func same(dir string, s tlsYAML) error {
 			if err != nil {
 				return err
 			}
-			sum := sha256.Sum256(data)
-			if hex.EncodeToString(sum[:]) == state[bindings[i]].Digests[n] {
-				return errors.New("two hashes that cannot be equal are")
+			if r := state[s.Bindings[bindings[i]].Identity]; digest(data) != r.Digests[n] || !time.Now().Before(r.Expiry) {
+				return fmt.Errorf("%s/%s is not as it should be", d, n)
 			}
 		}
 		return nil
