@@ -58,7 +58,7 @@ func (a *app) root() *cobra.Command {
 	f.StringVar(&a.courierBinary, "courier-binary", "", "a static certwright of the engine's architecture, for couriers")
 	root.AddCommand(
 		a.initCommand(), a.validateCommand(), a.planCommand(), a.applyCommand(), a.statusCommand(), a.verifyCommand(), a.whyCommand(),
-		a.rotateCommand(), a.adoptCommand(), a.showCommand(), a.composeCommand(), a.backupCommand(), a.restoreCommand(),
+		a.rotateCommand(), a.adoptCommand(), a.showCommand(), a.composeCommand(), a.backupCommand(), a.restoreCommand(), a.sealCommand(),
 		a.versionCommand(), a.schemaCommand(), a.courierCommand(),
 	)
 	a.complete(root)

@@ -170,7 +170,7 @@ func (s *Store) key(f found) (*sealer, error) {
 	}
 	switch {
 	case f.header.Seal == nil && s.o.Passphrase != nil:
-		return nil, fmt.Errorf("%s is not sealed, but a passphrase is given; seal the store first, or take the passphrase out of the spec", f.path)
+		return nil, fmt.Errorf("%s is not sealed, but a passphrase is given; run `certwright seal`, or take the passphrase out of the spec", f.path)
 	case f.header.Seal != nil && s.o.Passphrase == nil:
 		return nil, fmt.Errorf("%s is sealed; give its passphrase in the spec (store: passphrase)", f.path)
 	case f.header.Seal == nil:

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/certwright/certwright/providers/disk"
+	"github.com/certwright/certwright/providers/store"
+)
+
+// oldPassphraseEnv holds the passphrase a store is sealed with until now.
+const oldPassphraseEnv = "CERTWRIGHT_OLD_PASSPHRASE"
+
+func (a *app) sealCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "seal",
+		Short: "Seal the store with the passphrase of the spec",
+		Long: "Seal the store with the passphrase of the spec.\n\nA store that is sealed already is opened with " + oldPassphraseEnv +
+			".\nUntil the change is whole the old passphrase opens it, from then on the new one.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, err := a.load()
+			if err != nil {
+				return err
+			}
+			passphrase, err := a.passphrase(s.Store)
+			if err != nil {
+				return err
+			}
+			if passphrase == nil {
+				return hinted{errors.New("the spec has no passphrase to seal the store with"), "add `passphrase` to `store`"}
+			}
+			var old []byte
+			if p := a.getenv(oldPassphraseEnv); p != "" {
+				old = []byte(p)
+			}
+			o := store.Options{Passphrase: old, Writer: true, Project: s.Project, Disk: disk.Disk{Around: a.logged()}}
+			st, err := store.Open(cmd.Context(), s.Store.Directory, o)
+			if err != nil {
+				return err
+			}
+			defer st.Close()
+			if _, err := st.Load(cmd.Context()); err != nil {
+				return err
+			}
+			if err := st.Reseal(cmd.Context(), passphrase); err != nil {
+				return err
+			}
+			fmt.Fprintf(a.out, "%s: sealed.\n", s.Store.Directory)
+			return nil
+		},
+	}
+}
