@@ -271,56 +271,6 @@ type Place struct {
 	Pos       Pos
 }
 
-// Content is what a file holds.
-type Content string
-
-// The contents of DESIGN.md 1.2. The -der forms hold the first block of their PEM form.
-const (
-	ContentCert             Content = "cert"
-	ContentChain            Content = "chain"
-	ContentFullchain        Content = "fullchain"
-	ContentKey              Content = "key"
-	ContentCA               Content = "ca"
-	ContentCombined         Content = "combined"           // leaf, chain, key
-	ContentCombinedKeyFirst Content = "combined-key-first" // key, leaf, chain
-	ContentPKCS12           Content = "pkcs12"
-	ContentJKS              Content = "jks"
-	ContentTrustPKCS12      Content = "truststore-pkcs12"
-	ContentTrustJKS         Content = "truststore-jks"
-	ContentCertDER          Content = "cert-der"
-	ContentKeyDER           Content = "key-der"
-	ContentCADER            Content = "ca-der"
-	ContentCRL              Content = "crl"     // not in this version
-	ContentCRLDER           Content = "crl-der" // not in this version
-)
-
-// HoldsKey reports whether a file of this content holds a private key.
-func (c Content) HoldsKey() bool {
-	switch c {
-	case ContentKey, ContentKeyDER, ContentCombined, ContentCombinedKeyFirst, ContentPKCS12, ContentJKS:
-		return true
-	}
-	return false
-}
-
-// HoldsTrust reports whether a file of this content is made of the trusted CAs alone.
-func (c Content) HoldsTrust() bool {
-	switch c {
-	case ContentCA, ContentCADER, ContentTrustPKCS12, ContentTrustJKS:
-		return true
-	}
-	return false
-}
-
-// Keystore reports whether a file of this content is PKCS#12 or JKS and so needs a password.
-func (c Content) Keystore() bool {
-	switch c {
-	case ContentPKCS12, ContentJKS, ContentTrustPKCS12, ContentTrustJKS:
-		return true
-	}
-	return false
-}
-
 // File is one file of a binding.
 type File struct {
 	Name     string // a plain file name
@@ -330,26 +280,6 @@ type File struct {
 	Password *Source     // keystores only
 	Alias    string      // keystores only; the identity's name by default
 	Pos      Pos
-}
-
-// Reload is one rung of a ladder: exactly one of its kinds is set.
-type Reload struct {
-	Preset   string // nginx, postgres, redis, haproxy
-	Username string // with Preset, for servers that are asked over their own protocol
-	Password *Source
-	Signal   string // HUP, USR1, … without SIG
-	Exec     []string
-	ExecUser string
-	Timeout  time.Duration // of Exec and HTTP; 30s by default
-	HTTP     *HTTPReload
-	Restart  bool
-	None     bool // the server notices by itself
-	Pos      Pos
-}
-
-// HTTPReload is a request that makes a server read its files again.
-type HTTPReload struct {
-	Method, URL, Body string
 }
 
 // ClientAuth says what a server does about client certificates.
@@ -414,40 +344,4 @@ func (s *Spec) BindingByName(name string) *Binding {
 		}
 	}
 	return nil
-}
-
-// Verb says what a rung does, as the first words of a step: "send HUP to", "restart".
-func (r Reload) Verb() string {
-	switch {
-	case r.Restart:
-		return "restart"
-	case r.None:
-		return "wait for"
-	case r.Signal != "":
-		return "send " + r.Signal + " to"
-	case r.Preset != "":
-		return "reload (" + r.Preset + ")"
-	case len(r.Exec) > 0:
-		return "run " + r.Exec[0] + " in"
-	case r.HTTP != nil:
-		return "ask over HTTP to reload"
-	}
-	return "reload"
-}
-
-// Word is the rung as tls.yaml names it, short enough for a hint.
-func (r Reload) Word() string {
-	switch {
-	case r.Restart:
-		return "restart"
-	case r.None:
-		return "none"
-	case r.Preset != "":
-		return r.Preset
-	case r.Signal != "":
-		return "{signal: " + r.Signal + "}"
-	case r.HTTP != nil:
-		return "{http: …}"
-	}
-	return "{exec: …}"
 }
