@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
-	"fmt"
 	"io/fs"
 	"slices"
 
@@ -186,11 +185,12 @@ func fingerprint(c spec.Content, h Holding) Fingerprint {
 
 // unitPrint is the fingerprint of a whole unit: what a consumer has to load.
 func unitPrint(files []wantedFile) Fingerprint {
-	sum := sha256.New()
+	var all []byte
 	for _, f := range files {
-		fmt.Fprintf(sum, "%s\x00%s\x00", f.spec.Name, f.print)
+		all = append(append(append(append(all, f.spec.Name...), 0), f.print...), 0)
 	}
-	return Fingerprint(hex.EncodeToString(sum.Sum(nil)))
+	sum := sha256.Sum256(all)
+	return Fingerprint(hex.EncodeToString(sum[:]))
 }
 
 func distinct(ders [][]byte) [][]byte {
