@@ -23,6 +23,7 @@ func (r *run) place(steps []Step) {
 			continue
 		}
 		doing, units = append(doing, s), append(units, u)
+		r.owe(s.Action.(Place), print)
 		r.enter(s.Action.(Place), u, print)
 	}
 	if len(doing) == 0 {
@@ -93,6 +94,24 @@ func alias(b *spec.Binding, f spec.File) string {
 		return b.Identity.Name
 	}
 	return b.Name
+}
+
+// owe records of running containers that nothing was ever said to what they have loaded: what was placed when they
+// started. Should nobody live to tell them of the new files, the next run sees that they have others.
+func (r *run) owe(a Place, print Fingerprint) {
+	row := r.st.Places[a.At]
+	if row.Wrote == "" || row.Wrote == print {
+		return
+	}
+	at, _, _ := r.locate(r.bindings[a.Binding])
+	for _, l := range at {
+		for _, c := range l.containers {
+			key := TargetKey(a.Binding, c)
+			if _, told := r.st.Loads[key]; l.at == a.At && c.Running() && !told {
+				r.st.Loads[key] = Load{Binding: a.Binding, Target: c.ID, Unit: row.Wrote, Proved: true, At: row.At}
+			}
+		}
+	}
 }
 
 // enter writes the place's row ahead: the names of now and of before, until the old ones are gone.

@@ -70,7 +70,9 @@ func (k *knocker) request(r *run, b *spec.Binding, c Container) ProbeRequest {
 // intend records that a rung is about to be tried. A restart is committed first: one that is cut short counts.
 func (r *run) intend(a Reload) error {
 	key := a.Binding + "/" + a.Target.ID
-	next := Load{Binding: a.Binding, Target: a.Target.ID, Unit: r.unitOf(a), Rung: a.Rung, At: r.Clock()}
+	next := Load{
+		Binding: a.Binding, Target: a.Target.ID, Unit: r.unitOf(a), Rung: a.Rung, Served: r.w.Served[key].Serial, At: r.Clock(),
+	}
 	r.mu.Lock()
 	for _, t := range r.st.Loads[key].Restarts {
 		if next.At.Sub(t) < time.Hour {

@@ -112,8 +112,9 @@ func (d *differ) unloaded(in loading) (string, *Refusal) {
 		return "not reloaded", nil
 	case load.Target == in.c.ID && load.Unit != in.unit:
 		return "not reloaded since its trust changed", nil
-	case load.of(in) && !load.Proved && load.At.Before(d.scope.Since):
-		return "the last reload was cut short", nil
+	case load.of(in) && !load.Proved && load.Served == in.m.issued.Serial:
+		// It served this certificate before the rung, too: nothing shows that it has the rest of its files.
+		return "not reloaded since its files changed", nil
 	}
 	return "", fault(in.b, in.c, served)
 }
@@ -153,10 +154,10 @@ func fault(b *spec.Binding, c Container, s Served) *Refusal {
 
 // cause names the layer at which a ladder that is used up did not help.
 func (d *differ) cause(in loading, load Load) string {
-	if !d.visible(in) {
+	served := d.w.Served[TargetKey(in.b.Name, in.c)].Serial
+	if !d.visible(in) || served == in.m.issued.Serial {
 		return fmt.Sprintf("%s could not be reloaded: %s", in.c.Name, load.Error)
 	}
-	served := d.w.Served[TargetKey(in.b.Name, in.c)].Serial
 	what := fmt.Sprintf("%s serves %s, not %s", in.c.Name, served, in.m.issued.Serial)
 	switch {
 	case in.l.files:

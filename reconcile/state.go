@@ -115,6 +115,7 @@ type Load struct {
 	Unit     Fingerprint // of the place's whole unit
 	Proved   bool        // the wire showed it (or nothing can prove it and the rung succeeded)
 	Rung     int         // the rung of the ladder tried last, from zero
+	Served   string      // the serial it served before that; "" when nothing showed
 	At       time.Time
 	Error    string      // of the last rung, when it failed
 	Restarts []time.Time // restarts that did not bring the wanted serial, the last hour of them

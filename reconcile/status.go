@@ -132,7 +132,7 @@ func (a assessor) binding(b *spec.Binding) BindingStatus {
 	loading := slices.ContainsFunc(a.steps["binding/"+b.Name], func(s Step) bool { _, is := s.Action.(Reload); return is })
 	switch {
 	case out.Served != nil && *out.Served:
-		out.Loaded = truth(!loading)
+		out.Loaded = truth(!loading && a.said["binding/"+b.Name].State != Stale)
 	case loading || a.said["binding/"+b.Name].State == Stale:
 		out.Loaded = truth(false)
 	}

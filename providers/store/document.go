@@ -140,6 +140,7 @@ func load(c *codec, l *reconcile.Load) {
 	text(c, &l.Unit)
 	c.flag(&l.Proved)
 	number(c, &l.Rung)
+	text(c, &l.Served)
 	c.moment(&l.At)
 	text(c, &l.Error)
 	list(c, &l.Restarts, (*codec).moment)

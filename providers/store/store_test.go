@@ -98,7 +98,7 @@ func with(n int) reconcile.State {
 			{Host: "local", Dir: "/srv/web"}:              {Binding: "web", Files: []string{"ca.pem"}, At: at},
 			{Host: "core-02", Volume: "db", Sub: "certs"}: {Binding: "db", Wrote: "f", Reverts: []time.Time{at, at}},
 		},
-		Loads:  map[string]reconcile.Load{"local/container/web": {Target: "cafe", Proved: true, Rung: 1, At: at}},
+		Loads:  map[string]reconcile.Load{"local/container/web": {Target: "cafe", Proved: true, Rung: 1, Served: "02", At: at}},
 		Owners: map[string]reconcile.Owner{"cafe/nginx": {UID: 101, GID: 101}},
 		Wishes: map[string]reconcile.Wish{"identity/web": {At: at, Serial: "01"}},
 	}

@@ -1,0 +1,131 @@
+package reconcile_test
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/certwright/certwright/reconcile"
+)
+
+const kill = "POST /containers/{id}/kill"
+
+// moreTrust gives a binding's servers another CA to trust. The certificate they serve stays.
+func (e *estate) moreTrust(binding string) {
+	e.t.Helper()
+	old, more := "identity: "+binding+"\n    trust: [internal]", "identity: "+binding+"\n    trust: [internal, other]"
+	if binding != "db" {
+		old = "identity: " + binding + "\n"
+		more += "\n"
+	}
+	e.edit("cas:", "cas:\n  other: {local: {}}", old, more)
+}
+
+// count counts an effect, and refuses it while refuse is true.
+func (e *estate) count(effect string, refuse *bool) *int {
+	n := new(int)
+	e.Around = func(what string, do func() error) error {
+		if what != effect {
+			return do()
+		}
+		*n++
+		if *refuse {
+			return errFault
+		}
+		return do()
+	}
+	return n
+}
+
+// TestTrustThatWasNotLoaded has a server that cannot be told of its new trust. It serves the same certificate before
+// and after, so the wire says nothing: only a rung that succeeded does.
+func TestTrustThatWasNotLoaded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEstate(t)
+		e.steady()
+		begin, refuse := time.Now(), true
+		e.count(kill, &refuse)
+		e.moreTrust("web")
+		out := e.converge()
+		if s := e.state("web", begin); s.State != reconcile.Stale || *s.Loaded || !strings.Contains(s.Reason, errFault.Error()) {
+			t.Errorf("%s (%s), loaded %t, want Stale", s.State, s.Reason, *s.Loaded)
+		}
+		if len(out.Plan.Blocked) != 1 {
+			t.Errorf("nothing is said:\n%s", text(out.Plan))
+		}
+		refuse = false
+		time.Sleep(time.Second)
+		if out := e.converge(); len(out.Done) != 1 {
+			t.Errorf("the next run did %d steps, want the reload", len(out.Done))
+		}
+		e.audit()
+	})
+}
+
+// TestLadderForTrust has a ladder whose first rung fails when only trust changed: the next one is taken.
+func TestLadderForTrust(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEstate(t)
+		e.steady()
+		refuse := true
+		e.count(kill, &refuse)
+		e.moreTrust("db")
+		e.converge()
+		if c, err := e.Container(e.ids["db"][0]); err != nil || c.Restarts != 1 {
+			t.Errorf("%d restarts, %v, want one", c.Restarts, err)
+		}
+		e.audit()
+	})
+}
+
+// TestReloadThatShowedLate has a server that took longer than a rung has: once it serves what it should, there is
+// nothing left to do, in this run or another.
+func TestReloadThatShowedLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEstate(t)
+		e.steady()
+		e.olderServed("web")
+		if s := e.state("web", time.Now()); s.State != reconcile.Stale {
+			t.Fatalf("%s (%s), want Stale", s.State, s.Reason)
+		}
+		if err := e.Start(e.ids["web"][0]); err != nil {
+			t.Fatal(err)
+		}
+		e.audit()
+	})
+}
+
+// TestDeathBetweenTrustAndReload ends the process after the places were written and before anything was reloaded.
+// The servers started after their files were placed, so that no reload of theirs was ever recorded.
+func TestDeathBetweenTrustAndReload(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEstate(t)
+		e.steady()
+		dead := false
+		e.Around = func(_ string, do func() error) error {
+			if dead {
+				return errFault
+			}
+			return do()
+		}
+		e.moreTrust("web")
+		a := e.applier()
+		a.Report = func(ev reconcile.Event) {
+			if _, is := ev.Step.Action.(reconcile.Reload); is {
+				dead = true
+			}
+		}
+		_, _ = a.Converge(t.Context(), reconcile.Scope{})
+		if !dead {
+			t.Fatal("it came to no reload")
+		}
+		refuse := false
+		sent := e.count(kill, &refuse)
+		e.converge()
+		if *sent != 1 {
+			t.Errorf("the signal was sent %d times by the next run, want once", *sent)
+		}
+		e.audit()
+	})
+}
