@@ -21,6 +21,7 @@ type goPackage struct {
 	Dir, ImportPath           string
 	GoFiles, Imports          []string
 	TestGoFiles, XTestGoFiles []string
+	TestImports, XTestImports []string
 	IgnoredGoFiles            []string
 }
 
