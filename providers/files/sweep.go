@@ -13,17 +13,18 @@ import (
 )
 
 // sweep removes what writes of an installation have left in a place and nothing refers to: generations older than
-// those that stay, and the remains of interrupted writes. names are those a unit of ours has or had there.
-func sweep(dir *disk.Dir, installation string, names []string) error {
+// those that stay, and the remains of interrupted writes. names are those a unit of ours has or had there. What stays
+// is said by the manifest of the generation in use, unless a unit that is about to take its place says otherwise.
+func sweep(dir *disk.Dir, installation string, names []string, stay ...string) error {
 	p, err := look(dir)
 	if err != nil {
 		return err
 	}
 	defer p.close()
-	stay := []string{p.generation} // whatever it holds, somebody reads it
-	if p.atomic != nil {
+	if p.atomic != nil && len(stay) == 0 {
 		stay = append(stay, p.atomic.Previous...)
 	}
+	stay = append(stay, p.generation) // whatever it holds, somebody reads it
 	all, err := dir.Names()
 	if err != nil {
 		return err

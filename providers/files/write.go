@@ -83,6 +83,7 @@ type job struct {
 	previous    []string // generations that are there already and stay
 	gone        []string // names that are ours there and no longer of the unit
 	generation  string   // the directory the files are staged in
+	untidy      error    // why what the unit makes superfluous was not cleared before it
 	overwritten []string // in place
 	copied      []string // names whose foreign files are in the backup and may be written in place
 }
@@ -242,11 +243,11 @@ func ownerHint(err error, f reconcile.UnitFile) error {
 
 // sweep clears up, also after a failure.
 func (j *job) sweep() {
-	if j.generation == "" {
-		return // nothing was begun
+	if j.generation == "" || j.err == nil && j.untidy == nil && j.Layout == spec.Atomic {
+		return // nothing was begun, or nothing is left
 	}
 	if err := sweep(j.dir, j.Mark.Installation, union(j.wanted(), j.Old)); j.err == nil {
-		j.err = err
+		j.err = errors.Join(j.untidy, err)
 	}
 }
 
