@@ -52,7 +52,8 @@ func (s *Store) hold(ctx context.Context) (*disk.Dir, error) {
 	return dir, nil
 }
 
-// take waits for the lock. Its file is made once and never replaced: a lock is on an inode.
+// take waits for the lock, and removes what a killed writer left: that may be a whole state, keys and all. The
+// lock's file is made once and never replaced: a lock is on an inode.
 func (s *Store) take(ctx context.Context, dir *disk.Dir) error {
 	if err := dir.Create(lockFile, nil, 0o600, -1, -1); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("store: %w", err)
@@ -74,6 +75,15 @@ func (s *Store) take(ctx context.Context, dir *disk.Dir) error {
 		return fmt.Errorf("another certwright is at work in store %s: %w; try again when it is done", s.path, err)
 	case err != nil:
 		return fmt.Errorf("lock store %s: %w", s.path, err)
+	}
+	for _, name := range []string{stateFile, storeFile, ignoreFile} {
+		there, err := exists(dir, name+fresh)
+		if err == nil && there {
+			err = dir.Remove(name + fresh)
+		}
+		if err != nil {
+			return fmt.Errorf("store: %w", err)
+		}
 	}
 	s.lock = lock
 	return nil
