@@ -40,7 +40,7 @@ func NewRecorder(dir string) (*Recorder, error) {
 	}
 	dial := func(context.Context, string, string) (net.Conn, error) { return net.Dial("unix", EngineSocket()) }
 	forward := &httputil.ReverseProxy{
-		Director:      func(q *http.Request) { q.URL.Scheme, q.URL.Host = "http", "engine" },
+		Rewrite:       func(q *httputil.ProxyRequest) { q.Out.URL.Scheme, q.Out.URL.Host = "http", "engine" },
 		Transport:     &http.Transport{DialContext: dial},
 		FlushInterval: -1,
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
