@@ -110,7 +110,7 @@ func (r reader) run(where, command, want string) {
 	sh := exec.CommandContext(r.t.Context(), "sh", "-c", command)
 	sh.Dir = r.dir
 	sh.Env = append(os.Environ(), "DOCKER_HOST=", "CI=", "NO_COLOR=", "DOCKER_CONFIG="+filepath.Join(r.dir, ".docker"),
-		"CERTWRIGHT_TEST_NOW=2026-11-22T12:00:00Z", "CERTWRIGHT_TEST_TRANSCRIPT="+r.transcript())
+		"CERTWRIGHT_TEST_TRANSCRIPT="+r.transcript())
 	out, err := sh.CombinedOutput()
 	if err != nil {
 		r.t.Errorf("%s: %s: %v\n%s", where, command, err, out)

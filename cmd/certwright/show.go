@@ -105,16 +105,21 @@ func fromPEM(name string, r io.Reader) ([][]byte, error) {
 // show prints what a person asks of a certificate.
 func (a *app) show(c *x509.Certificate) {
 	t := a.table()
+	row := func(what, value string) {
+		if value != "" {
+			t.row(what, value)
+		}
+	}
 	t.row("subject", dn(c.Subject.String()))
 	t.row("issuer", dn(c.Issuer.String()))
 	t.row("serial", hex.EncodeToString(c.SerialNumber.Bytes()))
 	t.row("valid", stamp(c.NotBefore)+" to "+stamp(c.NotAfter)+a.validity(c))
-	t.row("names", strings.Join(names(c), ", "))
+	row("names", strings.Join(names(c), ", "))
 	t.row("key", keyWords(c)+", signed with "+c.SignatureAlgorithm.String())
-	t.row("usage", strings.Join(usages(c), ", "))
-	t.row("key id", hex.EncodeToString(c.SubjectKeyId))
-	t.row("issuer key id", hex.EncodeToString(c.AuthorityKeyId))
-	t.row("constraints", strings.Join(constraints(c), "; "))
+	row("usage", strings.Join(usages(c), ", "))
+	row("key id", hex.EncodeToString(c.SubjectKeyId))
+	row("issuer key id", hex.EncodeToString(c.AuthorityKeyId))
+	row("constraints", strings.Join(constraints(c), "; "))
 	sum := sha256.Sum256(c.Raw)
 	t.row("sha256", hex.EncodeToString(sum[:]))
 	t.flush()
