@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -82,7 +83,7 @@ func (a *app) statusTable(s *session, status reconcile.Status) {
 	t = a.table()
 	for _, i := range status.Identities {
 		if i.Issued == nil {
-			t.row(i.Name, "not issued", "", "", i.Reason)
+			t.row(i.Name, cmp.Or(i.Reason, "not issued"))
 			continue
 		}
 		t.row(i.Name, "serial "+short(i.Issued.Serial), "until "+stamp(i.Issued.NotAfter), renewal(i), i.Reason)
@@ -111,10 +112,24 @@ func (a *app) bindings(status reconcile.Status, scope reconcile.Scope) {
 		}
 	}
 	t.flush()
+	a.hints(status, scope)
+}
+
+// hints prints each hint once, with the bindings it is for.
+func (a *app) hints(status reconcile.Status, scope reconcile.Scope) {
+	var hints []string
+	names := map[string][]string{}
 	for _, b := range status.Bindings {
-		if scope.Has(b.Name) && b.Hint != "" {
-			fmt.Fprintf(a.out, "  hint: %s: %s\n", b.Name, b.Hint)
+		if !scope.Has(b.Name) || b.Hint == "" {
+			continue
 		}
+		if names[b.Hint] == nil {
+			hints = append(hints, b.Hint)
+		}
+		names[b.Hint] = append(names[b.Hint], b.Name)
+	}
+	for _, h := range hints {
+		fmt.Fprintf(a.out, "  hint: %s: %s\n", strings.Join(names[h], ", "), h)
 	}
 }
 
