@@ -77,12 +77,26 @@ func readCompose(name string, getenv func(string) string) (composeModel, error) 
 	}
 	interpolate(&root, getenv)
 	if err := root.Decode(&m); err != nil {
-		return m, err
+		return m, inYAMLWords(err)
 	}
 	if len(m.Services) == 0 {
 		return m, errors.New("it has no services")
 	}
 	return m, nil
+}
+
+// inYAMLWords leaves the Go types out of an error of the decoder: "line 3: cannot unmarshal !!map into []main.T".
+func inYAMLWords(err error) error {
+	var wrong *yaml.TypeError
+	if !errors.As(err, &wrong) {
+		return err
+	}
+	var all []string
+	for _, e := range wrong.Errors {
+		what, _, _ := strings.Cut(e, " into ")
+		all = append(all, strings.Replace(what, "cannot unmarshal", "did not expect", 1))
+	}
+	return errors.New(strings.Join(all, "; "))
 }
 
 // interpolate replaces variables in every scalar, as Compose does: $NAME, ${NAME}, ${NAME:-default}, ${NAME-default}.
