@@ -21,10 +21,11 @@ import (
 
 // callsOfAPlan is what looking at an unchanged estate on this machine's engine asks: the version, the machine, the
 // containers, the volumes, and the volumes once more with their folders.
-var callsOfAPlan = []string{"HEAD /_ping", "GET /containers/json", "GET /volumes", "GET /volumes", "GET /info"}
+var callsOfAPlan = []string{"GET /containers/json", "GET /info", "GET /volumes", "GET /volumes", "HEAD /_ping"}
 
 // TestCallsOfAPlan counts what a plan of an unchanged estate asks the engine: as much for 10 bindings as for 200,
-// and as much with a thousand containers beside them. All that was ever asked is in docker.Calls.
+// and as much with a thousand containers beside them; also where a courier has to look. All that was ever asked is
+// in docker.Calls.
 func TestCallsOfAPlan(t *testing.T) {
 	cli := dockertest.Engine(t)
 	proxy, err := dockertest.NewRecorder(t.TempDir())
@@ -32,61 +33,81 @@ func TestCallsOfAPlan(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = proxy.Close() })
-	plan := func(c command) []string {
+	plan := func(c command) (calls []string) {
 		t.Helper()
 		before := len(proxy.Requests())
 		start := time.Now()
 		c.want(exitDone, "plan", "--exit-code")
-		t.Logf("a plan took %s", time.Since(start).Round(time.Millisecond))
-		return proxy.Requests()[before:]
+		calls = kinds(t, proxy.Requests()[before:])
+		t.Logf("a plan took %s and %d calls", time.Since(start).Round(time.Millisecond), len(calls))
+		return calls
 	}
-	check := func(when string, got []string) {
-		t.Helper()
-		slices.Sort(got)
-		want := slices.Sorted(slices.Values(callsOfAPlan))
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", when, diff)
-		}
-	}
-	var last command
-	for _, n := range []int{10, 200} {
-		last = command{t: t, dir: t.TempDir(), vars: map[string]string{"DOCKER_HOST": "unix://" + proxy.Socket}}
-		servers := layBindings(t, last, n)
-		last.want(exitDone, "apply")
-		for _, id := range servers {
-			dockertest.Start(t, id)
-			served(t, id)
-		}
-		last.want(exitDone, "apply")
-		if b := last.status().binding(t, "b0"); b.State != "Ready" {
+	here := command{t: t, vars: map[string]string{"DOCKER_HOST": "unix://" + proxy.Socket}}
+	remote := here
+	remote.couriers, remote.args = true, []string{"--courier-binary", staticBinary(t)}
+
+	const few, many = 10, 200
+	var callsOfACourier []string
+	for _, n := range []int{few, many} {
+		here.dir = t.TempDir()
+		remote.dir = here.dir
+		server := layBindings(t, here, n)
+		here.want(exitDone, "apply")
+		dockertest.Start(t, server)
+		served(t, server)
+		here.want(exitDone, "apply")
+		if b := here.status().binding(t, "b0"); b.State != "Ready" {
 			t.Fatalf("b0 is %s (%s)", b.State, b.Reason)
 		}
-		check(fmt.Sprintf("%d bindings", n), plan(last))
+		if diff := cmp.Diff(callsOfAPlan, plan(here)); diff != "" {
+			t.Errorf("%d bindings (-want +got):\n%s", n, diff)
+		}
+		if n == few {
+			plan(remote) // the first brings the courier's image
+			callsOfACourier = plan(remote)
+		} else if diff := cmp.Diff(callsOfACourier, plan(remote)); diff != "" {
+			t.Errorf("%d bindings and a courier (-want +got):\n%s", n, diff)
+		}
 	}
 	strangers := 200
 	if slices.Contains(strings.Split(os.Getenv("CERTWRIGHT_TEST_REQUIRE"), ","), "engine") {
 		strangers = 1000
 	}
 	addStrangers(t, cli, strangers)
-	check(fmt.Sprintf("200 bindings beside %d containers", strangers), plan(last))
-
-	for _, q := range proxy.Requests() {
-		if !slices.ContainsFunc(docker.Calls, func(c docker.Call) bool {
-			return dockertest.Request(c.Method, c.Path).MatchString(q)
-		}) {
-			t.Errorf("%s is not in docker.Calls", q)
-		}
+	if diff := cmp.Diff(callsOfAPlan, plan(here)); diff != "" {
+		t.Errorf("beside %d containers (-want +got):\n%s", strangers, diff)
 	}
+	if diff := cmp.Diff(callsOfACourier, plan(remote)); diff != "" {
+		t.Errorf("beside %d containers and with a courier (-want +got):\n%s", strangers, diff)
+	}
+	kinds(t, proxy.Requests())
+}
+
+// kinds turns requests into calls of docker.Calls, sorted, and fails the test if one is not in there.
+func kinds(t *testing.T, requests []string) (calls []string) {
+	t.Helper()
+	for _, q := range requests {
+		i := slices.IndexFunc(docker.Calls, func(c docker.Call) bool {
+			return dockertest.Request(c.Method, c.Path).MatchString(q)
+		})
+		if i < 0 {
+			t.Errorf("%s is not in docker.Calls", q)
+			continue
+		}
+		calls = append(calls, docker.Calls[i].Method+" "+docker.Calls[i].Path)
+	}
+	slices.Sort(calls)
+	return calls
 }
 
 // layBindings writes a tls.yaml of n bindings, each with a container that was created: to directories, to volumes
-// and to paths in containers in turn. The first of each fifty has a probe and wants to be started.
-func layBindings(t *testing.T, c command, n int) (servers []string) {
+// and to paths in containers in turn. The first is a server with a probe, which wants to be started.
+func layBindings(t *testing.T, c command, n int) (server string) {
 	t.Helper()
 	var spec strings.Builder
 	spec.WriteString("version: 1\nproject: calls\ncas:\n  internal: {local: {}}\nidentities:\n  web: {ca: internal, names: [web.test]}\nbindings:\n")
 	image := dockertest.Image(t, dockertest.GoServer)
-	lines, probed := make([]string, n), make([]string, n)
+	lines := make([]string, n)
 	inParallel(n, func(i int) {
 		dir := fmt.Sprintf("%s/%d", c.dir, i)
 		if err := os.Mkdir(dir, 0o755); err != nil {
@@ -104,8 +125,8 @@ func layBindings(t *testing.T, c command, n int) (servers []string) {
 		consumer := dockertest.Run(t, dockertest.Container{
 			Name: "calls", Image: image, Cmd: []string{"-reload", "hot"}, Mounts: []mount.Mount{made},
 		})
-		if i%50 == 0 {
-			place, probed[i] = place+", probe: {port: 8443}", consumer.ID
+		if i == 0 {
+			place, server = place+", probe: {port: 8443}", consumer.ID
 		}
 		lines[i] = fmt.Sprintf("  b%d: {identity: web, container: %s, %s}\n", i, consumer.Name, place)
 	})
@@ -115,7 +136,7 @@ func layBindings(t *testing.T, c command, n int) (servers []string) {
 	if err := os.WriteFile(c.dir+"/tls.yaml", []byte(spec.String()), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	return slices.DeleteFunc(probed, func(id string) bool { return id == "" })
+	return server
 }
 
 // addStrangers creates containers that no binding names, and removes them when the test ends.
