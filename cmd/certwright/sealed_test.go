@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
+	"fmt"
 	"io/fs"
 	"path/filepath"
 	"strings"
@@ -44,7 +45,12 @@ bindings:
 	if len(keys) != 8 {
 		t.Fatalf("%d keys, want two times two of CAs and two of identities", len(keys))
 	}
-	keysIn(t, dir, keys...)
+	if found := keysIn(t, dir, keys...); len(found) > 0 {
+		t.Errorf("keys in the store: %v", found)
+	}
+	if len(keysIn(t, s.certs, keys...)) == 0 {
+		t.Error("the key that was placed is not found")
+	}
 
 	before := tree(t, s.dir)
 	for name, vars := range map[string]map[string]string{"another": {"STORE": "four words of another"}, "none": {"STORE": ""}} {
@@ -87,8 +93,8 @@ func storedKeys(t *testing.T, dir, passphrase string) (keys [][]byte) {
 	return keys
 }
 
-// keysIn fails the test if a file of a directory holds the secret number of a key, raw, in hex or in base64.
-func keysIn(t testing.TB, dir string, keys ...[]byte) {
+// keysIn finds the files of a directory that hold the secret number of a key, raw, in hex or in base64.
+func keysIn(t testing.TB, dir string, keys ...[]byte) (found []string) {
 	t.Helper()
 	needles := map[string]string{}
 	for _, pkcs8 := range keys {
@@ -109,7 +115,7 @@ func keysIn(t testing.TB, dir string, keys ...[]byte) {
 		data := string(read(t, path))
 		for needle, form := range needles {
 			if strings.Contains(strings.ReplaceAll(data, "\n", ""), needle) || strings.Contains(data, needle) {
-				t.Errorf("%s holds a key (%s)", path, form)
+				found = append(found, fmt.Sprintf("%s (%s)", path, form))
 			}
 		}
 		return nil
@@ -117,6 +123,7 @@ func keysIn(t testing.TB, dir string, keys ...[]byte) {
 	if err != nil || files == 0 {
 		t.Fatalf("%d files below %s: %v", files, dir, err)
 	}
+	return found
 }
 
 // secretOf is 24 bytes of the private number of a key.
