@@ -59,8 +59,15 @@ func TestDistance(t *testing.T) {
 		a, b string
 		want int
 	}{
-		{"web", "web", 0}, {"wbe", "web", 1}, {"wb", "web", 1}, {"webb", "web", 1}, {"xeb", "web", 1},
-		{"", "web", 3}, {"web", "", 3}, {"kitten", "sitting", 3}, {"ca", "abc", 3},
+		{"web", "web", 0},
+		{"wbe", "web", 1},
+		{"wb", "web", 1},
+		{"webb", "web", 1},
+		{"xeb", "web", 1},
+		{"", "web", 3},
+		{"web", "", 3},
+		{"kitten", "sitting", 3},
+		{"ca", "abc", 3},
 	} {
 		if got := distance(test.a, test.b); got != test.want {
 			t.Errorf("%s and %s: %d, want %d", test.a, test.b, got, test.want)

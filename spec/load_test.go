@@ -66,27 +66,48 @@ func TestLoadErrors(t *testing.T) {
 		"nothing":      {nil, nil, "tls.yaml: no file was given"},
 		"absent":       {nil, []string{"tls.yaml"}, "tls.yaml: no such file (certwright init writes one)"},
 		"below a file": {map[string]string{"tls.yaml": head}, []string{"tls.yaml/x"}, "tls.yaml/x: not a directory"},
-		"empty directory": {map[string]string{"d/x.txt": ""}, []string{"d"},
-			"d: no *.yaml or *.yml in this directory"},
+		"empty directory": {
+			map[string]string{"d/x.txt": ""},
+			[]string{"d"},
+			"d: no *.yaml or *.yml in this directory",
+		},
 		"twice": {map[string]string{"d/a.yaml": head}, []string{"d", "d/../d/a.yaml"}, "d/a.yaml: given twice"},
-		"large": {map[string]string{"tls.yaml": strings.Repeat("# filler\n", 500_000)}, []string{"tls.yaml"},
-			"tls.yaml:1:1: the file is larger than 4 MiB"},
-		"name twice": {map[string]string{"a.yaml": head + "cas:\n  root: {local: {}}\n", "b.yaml": cas}, []string{"a.yaml", "b.yaml"},
-			"b.yaml:3:3: cas.root: defined twice, first at a.yaml:4:3"},
-		"section twice": {map[string]string{"a.yaml": head + "store: {}\n", "b.yaml": head + "store: {}\ndefaults: {}\nswarm: {}\n"}, []string{"a.yaml", "b.yaml"},
+		"large": {
+			map[string]string{"tls.yaml": strings.Repeat("# filler\n", 500_000)},
+			[]string{"tls.yaml"},
+			"tls.yaml:1:1: the file is larger than 4 MiB",
+		},
+		"name twice": {
+			map[string]string{"a.yaml": head + "cas:\n  root: {local: {}}\n", "b.yaml": cas},
+			[]string{"a.yaml", "b.yaml"},
+			"b.yaml:3:3: cas.root: defined twice, first at a.yaml:4:3",
+		},
+		"section twice": {
+			map[string]string{"a.yaml": head + "store: {}\n", "b.yaml": head + "store: {}\ndefaults: {}\nswarm: {}\n"},
+			[]string{"a.yaml", "b.yaml"},
 			"b.yaml:2:1: project: stands in two files, first at a.yaml:2:1\n" +
 				"b.yaml:3:1: store: stands in two files, first at a.yaml:3:1\n" +
-				"b.yaml:5:1: swarm: not in this version"},
+				"b.yaml:5:1: swarm: not in this version",
+		},
 		"no version": {map[string]string{"a.yaml": head, "b.yaml": "cas: {}\n"}, []string{"a.yaml", "b.yaml"}, "b.yaml:1:1: version: missing"},
-		"no project": {map[string]string{"a.yaml": cas, "b.yaml": "version: 1\n"}, []string{"a.yaml", "b.yaml"},
-			"a.yaml:1:1: project: missing: it marks everything certwright makes"},
-		"order of the files": {map[string]string{"a.yaml": head + "x: 1\n", "b.yaml": "version: 1\ny: 1\n"}, []string{"b.yaml", "a.yaml"},
+		"no project": {
+			map[string]string{"a.yaml": cas, "b.yaml": "version: 1\n"},
+			[]string{"a.yaml", "b.yaml"},
+			"a.yaml:1:1: project: missing: it marks everything certwright makes",
+		},
+		"order of the files": {
+			map[string]string{"a.yaml": head + "x: 1\n", "b.yaml": "version: 1\ny: 1\n"},
+			[]string{"b.yaml", "a.yaml"},
 			"b.yaml:2:1: unknown key \"y\" (version, project, store, hosts, defaults, cas, identities, bindings, swarm)\n" +
-				"a.yaml:3:1: unknown key \"x\" (version, project, store, hosts, defaults, cas, identities, bindings, swarm)"},
+				"a.yaml:3:1: unknown key \"x\" (version, project, store, hosts, defaults, cas, identities, bindings, swarm)",
+		},
 		// What the broken file would have defined is not missed.
-		"one broken": {map[string]string{"a.yaml": head + "identities:\n  web: {ca: root, names: 3}\n", "b.yaml": "cas: [\n"}, []string{"a.yaml", "b.yaml"},
+		"one broken": {
+			map[string]string{"a.yaml": head + "identities:\n  web: {ca: root, names: 3}\n", "b.yaml": "cas: [\n"},
+			[]string{"a.yaml", "b.yaml"},
 			"a.yaml:4:19: identities.web.names: must be a list, not a number\n" +
-				"b.yaml:1:1: not YAML: did not find expected node content"},
+				"b.yaml:1:1: not YAML: did not find expected node content",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			folder(t, test.files)

@@ -49,8 +49,10 @@ func TestValuesExample(t *testing.T) {
 	same(t, "identity", spec.Identity{
 		Name: "web", CA: spec.Ref{Name: "services"}, Usages: []spec.Usage{spec.Server},
 		Names: []spec.Name{
-			{Kind: spec.DNSName, Value: "web-service"}, {Kind: spec.DNSName, Value: "web-service.secure-network"},
-			{Kind: spec.DNSName, Value: "localhost"}, {Kind: spec.IPName, Value: "127.0.0.1"},
+			{Kind: spec.DNSName, Value: "web-service"},
+			{Kind: spec.DNSName, Value: "web-service.secure-network"},
+			{Kind: spec.DNSName, Value: "localhost"},
+			{Kind: spec.IPName, Value: "127.0.0.1"},
 		},
 		Subject: spec.Subject{CommonName: "web", OrganizationalUnit: "edge"},
 		Key:     spec.ECDSAP256, Lifetime: 14 * day, Renew: spec.Renew{Num: 2, Den: 3},
@@ -72,7 +74,8 @@ func TestValuesExample(t *testing.T) {
 		Limits: spec.Limits{RestartsPerHour: 3, IssuesPerHour: 5},
 	}, *s.BindingByName("web"))
 	same(t, "default files", []spec.File{
-		{Name: "ca.pem", Content: spec.ContentCA, Mode: 0o644}, {Name: "cert.pem", Content: spec.ContentFullchain, Mode: 0o644},
+		{Name: "ca.pem", Content: spec.ContentCA, Mode: 0o644},
+		{Name: "cert.pem", Content: spec.ContentFullchain, Mode: 0o644},
 		{Name: "key.pem", Content: spec.ContentKey, Mode: 0o600},
 	}, s.BindingByName("db").Files)
 	same(t, "owner", &spec.Owner{UID: 999, GID: 999}, s.BindingByName("db").Owner)
@@ -121,10 +124,16 @@ func withName(s spec.Subject, name string) spec.Subject {
 
 func TestValuesNames(t *testing.T) {
 	same(t, "names", []spec.Name{
-		{Kind: spec.DNSName, Value: "localhost"}, {Kind: spec.DNSName, Value: "3com.example"}, {Kind: spec.DNSName, Value: "*.example.com"},
-		{Kind: spec.DNSName, Value: "xn--bcher-kva.example"}, {Kind: spec.IPName, Value: "127.0.0.1"}, {Kind: spec.IPName, Value: "::1"},
-		{Kind: spec.IPName, Value: "10.0.0.1"}, {Kind: spec.EmailName, Value: "Ops@example.com"},
-		{Kind: spec.URIName, Value: "spiffe://example.org/ns/shop/web"}, {Kind: spec.URIName, Value: "urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6"},
+		{Kind: spec.DNSName, Value: "localhost"},
+		{Kind: spec.DNSName, Value: "3com.example"},
+		{Kind: spec.DNSName, Value: "*.example.com"},
+		{Kind: spec.DNSName, Value: "xn--bcher-kva.example"},
+		{Kind: spec.IPName, Value: "127.0.0.1"},
+		{Kind: spec.IPName, Value: "::1"},
+		{Kind: spec.IPName, Value: "10.0.0.1"},
+		{Kind: spec.EmailName, Value: "Ops@example.com"},
+		{Kind: spec.URIName, Value: "spiffe://example.org/ns/shop/web"},
+		{Kind: spec.URIName, Value: "urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6"},
 	}, ok(t, "names").Identities[0].Names)
 }
 
@@ -138,10 +147,14 @@ func TestValuesLives(t *testing.T) {
 func TestValuesLimits(t *testing.T) {
 	s := ok(t, "limits")
 	same(t, "identities", []spec.Identity{
-		{Name: "web", CA: spec.Ref{Name: "root"}, Names: []spec.Name{{Kind: spec.DNSName, Value: "web"}}, Usages: []spec.Usage{spec.Server},
-			Subject: spec.Subject{CommonName: "web"}, Key: spec.Ed25519, Lifetime: 20 * day, Renew: spec.Renew{Before: 5 * day}, ReuseKey: true},
-		{Name: "own", CA: spec.Ref{Name: "root"}, Names: []spec.Name{{Kind: spec.DNSName, Value: "own"}}, Usages: []spec.Usage{spec.Server},
-			Subject: spec.Subject{CommonName: "own"}, Key: spec.Ed25519, Lifetime: 20 * day, Renew: spec.Renew{Num: 3, Den: 4}},
+		{
+			Name: "web", CA: spec.Ref{Name: "root"}, Names: []spec.Name{{Kind: spec.DNSName, Value: "web"}}, Usages: []spec.Usage{spec.Server},
+			Subject: spec.Subject{CommonName: "web"}, Key: spec.Ed25519, Lifetime: 20 * day, Renew: spec.Renew{Before: 5 * day}, ReuseKey: true,
+		},
+		{
+			Name: "own", CA: spec.Ref{Name: "root"}, Names: []spec.Name{{Kind: spec.DNSName, Value: "own"}}, Usages: []spec.Usage{spec.Server},
+			Subject: spec.Subject{CommonName: "own"}, Key: spec.Ed25519, Lifetime: 20 * day, Renew: spec.Renew{Num: 3, Den: 4},
+		},
 	}, s.Identities)
 	same(t, "limits", spec.Limits{RestartsPerHour: 1, IssuesPerHour: 0}, s.Bindings[0].Limits)
 }

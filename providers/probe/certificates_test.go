@@ -87,7 +87,8 @@ func TestCertificates(t *testing.T) {
 			`unknown authority or missing intermediate: "web" is issued by "Sub" (key id SUB), which is neither trusted nor presented`,
 		},
 		"missing one of two": {
-			tls.Certificate{Certificate: [][]byte{deep.Certificate[0], deep.Certificate[2]}, PrivateKey: deep.PrivateKey}, "",
+			tls.Certificate{Certificate: [][]byte{deep.Certificate[0], deep.Certificate[2]}, PrivateKey: deep.PrivateKey},
+			"",
 			`missing intermediate: "web" is issued by "Deep" (key id DEEP), which the server does not present`,
 		},
 		"missing, and a stray leaf": {
@@ -95,7 +96,8 @@ func TestCertificates(t *testing.T) {
 			`unknown authority or missing intermediate: "web" is issued by "Sub" (key id SUB), which is neither trusted nor presented`,
 		},
 		"an expired twin of the intermediate": {
-			tls.Certificate{Certificate: [][]byte{c.web.Raw, expiredSub(t, c).Raw, c.sub.Raw}, PrivateKey: c.web.Signer}, "db",
+			tls.Certificate{Certificate: [][]byte{c.web.Raw, expiredSub(t, c).Raw, c.sub.Raw}, PrivateKey: c.web.Signer},
+			"db",
 			"wrong name: serves web, 127.0.0.1, not db",
 		},
 		"unknown root, presented": {
