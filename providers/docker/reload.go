@@ -60,7 +60,11 @@ func (e *Engine) signal(ctx context.Context, id, signal string) error {
 	defer stop()
 	// The wait begins before the signal, so that an exit is never missed. Its request has been answered, or has
 	// failed, when it returns.
+	late := time.AfterFunc(answerTimeout, stop)
 	exited, failed := e.cli.ContainerWait(watch, id, container.WaitConditionNextExit)
+	if !late.Stop() {
+		return context.DeadlineExceeded
+	}
 	select {
 	case err := <-failed:
 		return err

@@ -3,6 +3,8 @@ package docker
 import (
 	"context"
 	"errors"
+	"net"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -153,4 +155,21 @@ func TestRestart(t *testing.T) {
 			t.Errorf("error %v", err)
 		}
 	})
+}
+
+// TestSignalToASilentEngine has an engine that takes the request to wait for a container and never answers it.
+func TestSignalToASilentEngine(t *testing.T) {
+	t.Parallel() // it takes the whole of answerTimeout
+	silent := filepath.Join(t.TempDir(), "silent.sock")
+	l, err := net.Listen("unix", silent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	e := New("local", Options{Endpoint: "unix://" + silent, Getenv: func(string) string { return "" }})
+	ctx, cancel := contextFor(t, 2*answerTimeout)
+	defer cancel()
+	if err := e.signal(ctx, "cafe", "HUP"); !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
+		t.Errorf("got %v, and the context says %v", err, ctx.Err())
+	}
 }
