@@ -12,7 +12,7 @@ import (
 
 // Bring reads a CA that was made elsewhere: its certificate, then its issuers up to the root, and its key. The
 // generation has its key, for as long as it is in memory: the key stays in its file, and the caller keeps the
-// generation without it. Its life is what its certificate says; Created and Wanted are empty.
+// generation without it. Its life is that of its chain, as it can sign for no longer; Created and Wanted are empty.
 func (c *CA) Bring(ca spec.CA) (reconcile.Generation, error) {
 	g, err := c.bring(ca)
 	if err != nil {
@@ -51,6 +51,7 @@ func (c *CA) bringFiles(certFile, keyFile file, passphrase func() ([]byte, error
 	if err != nil {
 		return none, err
 	}
+	notBefore, notAfter := window(certs)
 	g := reconcile.Generation{
 		ID:          1,
 		State:       reconcile.GenerationActive,
@@ -58,8 +59,8 @@ func (c *CA) bringFiles(certFile, keyFile file, passphrase func() ([]byte, error
 		Chain:       ders(certs[1:]),
 		Key:         pkcs8,
 		KeyID:       hex.EncodeToString(keyIDOf(certs[0])),
-		NotBefore:   certs[0].NotBefore,
-		NotAfter:    certs[0].NotAfter,
+		NotBefore:   notBefore,
+		NotAfter:    notAfter,
 	}
 	if err := c.Check(g, c.now()); err != nil {
 		return none, fmt.Errorf("%s: %w", certFile.name, err)

@@ -2,6 +2,8 @@ package localca
 
 import (
 	"bytes"
+	"crypto/rand"
+	"crypto/x509"
 	"encoding/pem"
 	"fmt"
 	"path/filepath"
@@ -145,6 +147,33 @@ func TestBringWithoutKeyID(t *testing.T) {
 	}
 	if got := fmt.Sprintf("%x", parse(t, issued.Certificate).AuthorityKeyId); len(g.KeyID) != 40 || got != g.KeyID || issued.IssuerKeyID != g.KeyID {
 		t.Errorf("the CA is %s, the leaf says %s", g.KeyID, got)
+	}
+}
+
+// A CA signs for no longer than its issuers live: a leaf that is due must not be renewed for an end it cannot have.
+func TestBringLivesAsLongAsItsChain(t *testing.T) {
+	var c CA
+	root := create(t, &c, wantCA(), nil)
+	sub := create(t, &c, wantCA(below("internal")), &root)
+	signer, err := x509.ParsePKCS8PrivateKey(root.Key.PKCS8())
+	if err != nil {
+		t.Fatal(err)
+	}
+	short := parse(t, root.Certificate)
+	short.NotAfter = noon.Add(3 * day).Truncate(time.Second)
+	der, err := x509.CreateCertificate(rand.Reader, short, short, short.PublicKey, signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, files := t.TempDir(), pairOf(t, sub)
+	files.cert = pemOf(sub.Certificate, der)
+	at := &CA{Now: func() time.Time { return noon }}
+	g, err := at.Bring(broughtCA(write(t, dir, "ca.pem", files.cert), write(t, dir, "key.pem", files.key)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if leaf := issue(t, at, wantLeaf(), g); !g.NotAfter.Equal(short.NotAfter) || !leaf.NotAfter.Equal(g.NotAfter) {
+		t.Errorf("it ends %s and its leaves %s, want %s", g.NotAfter, leaf.NotAfter, short.NotAfter)
 	}
 }
 
