@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/hashicorp/go-multierror"
+
 	"github.com/certwright/certwright/spec"
 )
 
@@ -36,7 +38,9 @@ func Observe(ctx context.Context, p Providers, s *spec.Spec, look Look) (World, 
 	if err := w.list(ctx, p, s); err != nil {
 		return w, err
 	}
-	w.readCAs(p, s)
+	if err := w.readCAs(p, s); err != nil {
+		return w, err
+	}
 	o := &observer{view: newView(s, &w), p: p, look: look}
 	if err := o.roots(); err != nil {
 		return w, err
@@ -82,13 +86,19 @@ func (w *World) list(ctx context.Context, p Providers, s *spec.Spec) error {
 	return nil
 }
 
-// readCAs reads what others made: the files of brought-along CAs and of identities issued elsewhere.
-func (w *World) readCAs(p Providers, s *spec.Spec) {
+// readCAs reads what others made: the files of brought-along CAs and of identities issued elsewhere. A CA whose files
+// are bad before it was ever taken in is bad input, as if the spec itself were; later it is only that CA's trouble.
+func (w *World) readCAs(p Providers, s *spec.Spec) error {
+	var bad *multierror.Error
 	for _, c := range s.CAs {
 		if c.Local == nil || c.Local.Certificate == "" {
 			continue
 		}
 		g, err := p.Authority.Bring(c)
+		if _, known := w.State.CAs[c.Name]; err != nil && !known {
+			bad = multierror.Append(bad, fmt.Errorf("%s: %w", c.Pos, err))
+			bad.ErrorFormat = lines
+		}
 		w.Brought[c.Name] = BroughtState{Generation: g, Err: text(err)}
 	}
 	for _, id := range s.Identities {
@@ -98,6 +108,7 @@ func (w *World) readCAs(p Providers, s *spec.Spec) {
 		i, err := p.Authority.Read(id)
 		w.From[id.Name] = FromState{Issued: i, Err: text(err)}
 	}
+	return bad.ErrorOrNil()
 }
 
 func text(err error) string {
@@ -177,7 +188,7 @@ func (o *observer) ownerOf(ctx context.Context, host, container, user string) {
 	o.w.Owners[key] = found
 }
 
-// places reads every place of the bindings and of the inventory, all in one call.
+// places reads every place of the bindings, all in one call.
 func (o *observer) places(ctx context.Context) error {
 	var queries []PlaceQuery
 	var owners []*spec.Binding
