@@ -81,7 +81,11 @@ func (e *estate) swap(from, to reconcile.Location, name string) {
 // TestDrift lets an estate drift at random, and mostly converges in between. Once the drift ends, rest is reached in
 // three passes and stays.
 func TestDrift(t *testing.T) {
-	for seed := range uint64(driftSeeds) {
+	seeds := uint64(driftSeeds)
+	if testing.Short() { // under the race detector
+		seeds /= 10
+	}
+	for seed := range seeds {
 		synctest.Test(t, func(t *testing.T) {
 			e := newEstate(t)
 			e.steady()
