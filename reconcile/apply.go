@@ -329,6 +329,7 @@ func (r *run) forget(steps []Step) {
 		if r.begin(s) {
 			doing = append(doing, s)
 			delete(r.st.Identities, s.Action.(Forget).Identity)
+			delete(r.st.Wishes, s.Action.Subject())
 		}
 	}
 	if len(doing) == 0 {

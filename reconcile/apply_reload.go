@@ -21,15 +21,18 @@ const (
 // As many bindings are reloaded at once; within a binding one target follows the other.
 const reloadWorkers = 16
 
-// reload carries out the rungs, binding beside binding.
+// reload carries out the rungs, binding beside binding. Several bindings may have a container in common: to that one
+// thing is done at a time.
 func (r *run) reload(steps []Step) {
 	if len(steps) == 0 {
 		return
 	}
 	byBinding := map[string][]Step{}
+	turns := map[string]chan struct{}{} // by container id
 	for _, s := range steps {
-		name := s.Action.(Reload).Binding
-		byBinding[name] = append(byBinding[name], s)
+		a := s.Action.(Reload)
+		byBinding[a.Binding] = append(byBinding[a.Binding], s)
+		turns[a.Target.ID] = make(chan struct{}, 1)
 	}
 	knock := &knocker{clients: newClients(r.Providers, r.view)}
 	limit := make(chan struct{}, reloadWorkers)
@@ -39,14 +42,19 @@ func (r *run) reload(steps []Step) {
 			limit <- struct{}{}
 			defer func() { <-limit }()
 			for _, s := range chain {
+				turn := turns[s.Action.(Reload).Target.ID]
+				turn <- struct{}{}
 				r.rung(s, knock)
+				<-turn
 			}
 		})
 	}
 	wg.Wait()
 	if err := r.commit(); err != nil {
 		r.mu.Lock()
-		r.fail(steps[len(steps)-1], fmt.Errorf("record the reloads: %w", err))
+		if last := steps[len(steps)-1]; r.failed[last.ID] == nil {
+			r.fail(last, fmt.Errorf("record the reloads: %w", err))
+		}
 		r.mu.Unlock()
 	}
 }

@@ -20,12 +20,14 @@ func (d *differ) binding(b *spec.Binding) {
 	subject := "binding/" + b.Name
 	pending := d.pending(b)
 	m, missing := d.material(b, d.w.State)
-	if missing != "" && len(pending) == 0 {
-		if b.Identity != nil {
-			if why, ok := d.held["identity/"+b.Identity.Name]; ok {
-				missing = "identity " + b.Identity.Name + ": " + why
-			}
-		}
+	why, held := "", false
+	if b.Identity != nil && m.issued == nil {
+		why, held = d.held["identity/"+b.Identity.Name]
+	}
+	if held {
+		missing = "identity " + b.Identity.Name + ": " + why
+	}
+	if missing != "" && (held || len(pending) == 0) {
 		d.unresolved[b.Name] = true
 		d.refuse(Blocked, subject, missing, "")
 		return

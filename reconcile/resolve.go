@@ -137,12 +137,25 @@ func (v *view) volume(b *spec.Binding, all []Container) located {
 		return l
 	}
 	l.labels = map[string]string{ProjectLabel: v.s.Project}
-	if b.Consumer != nil && b.Consumer.ComposeProject != "" {
-		l.at.Volume = b.Consumer.ComposeProject + "_" + name
-		l.labels[composeProject], l.labels[composeVolume] = b.Consumer.ComposeProject, name
+	if project := projectOf(b, all); project != "" {
+		l.at.Volume = project + "_" + name
+		l.labels[composeProject], l.labels[composeVolume] = project, name
 	}
 	l.create = !v.volumes[[2]string{host, l.at.Volume}]
 	return l
+}
+
+// projectOf is the Compose project of a binding: the one it names, else that of its containers.
+func projectOf(b *spec.Binding, all []Container) string {
+	if b.Consumer != nil && b.Consumer.ComposeProject != "" {
+		return b.Consumer.ComposeProject
+	}
+	for _, c := range all {
+		if p := c.Labels[composeProject]; p != "" {
+			return p
+		}
+	}
+	return ""
 }
 
 // behind finds the mounts behind a path in containers; several replicas may have several.
