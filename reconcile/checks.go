@@ -34,7 +34,7 @@ var checks = []check{
 	expiresSoon,
 }
 
-// Stale says why the identity has to be issued, or "".
+// stale says why the identity has to be issued, or "".
 func stale(in checked) string {
 	for _, c := range checks {
 		if reason := c(in); reason != "" {

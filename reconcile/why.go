@@ -128,7 +128,7 @@ func next(plan Plan, b *spec.Binding, status BindingStatus) string {
 // Edge is one client and one server, and whether the server let the client in.
 type Edge struct {
 	Client, Server string // an identity and a target
-	Wanted         bool   // the server's trust has the client's root, and the client's has the server's
+	Wanted         bool   // the server's trust has the client's root
 	Answer         Answer
 	Problem        string // why it could not be asked, or the client's own refusal
 }

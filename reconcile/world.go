@@ -17,7 +17,7 @@ type World struct {
 	Fresh   bool                    // there is no store yet
 	Courier bool                    // couriers were allowed: what is beyond was beyond them too
 	Engines map[string]EngineState  // by host name; only those a binding needs
-	Places  map[Location]PlaceState // every place a binding has and every row of the inventory
+	Places  map[Location]PlaceState // every place a binding has
 	Served  map[string]Served       // by TargetKey; only targets that were probed
 	From    map[string]FromState    // by identity name; those issued by something else
 	Brought map[string]BroughtState // by CA name; those brought along
