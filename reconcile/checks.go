@@ -25,6 +25,7 @@ var checks = []check{
 	notIssued,
 	askedFor,
 	issuerChanged,
+	issuerRenewed,
 	namesChanged,
 	usagesChanged,
 	subjectChanged,
@@ -68,6 +69,16 @@ func issuerChanged(in checked) string {
 	}
 	return ""
 }
+
+// One key can get another certificate, where the CA was brought along. Leaves carry their issuers with them.
+func issuerRenewed(in checked) string {
+	if !samePath(append(slices.Clip(in.stored.Chain), in.stored.Root), in.signer.path()) {
+		return "issuer renewed"
+	}
+	return ""
+}
+
+func samePath(a, b [][]byte) bool { return slices.EqualFunc(a, b, slices.Equal[[]byte]) }
 
 func namesChanged(in checked) string {
 	if !slices.Equal(in.stored.Wanted.Names, profileNames(in.id)) {

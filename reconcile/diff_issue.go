@@ -53,10 +53,12 @@ func (d *differ) broughtCA(c *spec.CA, stored CA, ok bool) {
 	case !d.w.Now.Before(b.Generation.NotAfter):
 		d.refuse(Blocked, subject, "expired "+stamp(b.Generation.NotAfter), "renew "+c.Local.Certificate)
 	case !ok:
-		d.caSteps[c.Name] = d.step(CreateCA{CA: c.Name}, "brought along, not taken in yet")
+		d.caSteps[c.Name] = d.step(CreateCA{CA: c.Name, Brought: true}, "brought along, not taken in yet")
 	case stored.Active().KeyID != b.Generation.KeyID:
 		d.refuse(Blocked, subject, "the files hold another key than the one taken in",
 			"bring the old files back, or give the other CA another name")
+	case !samePath(stored.Active().path(), b.Generation.path()):
+		d.caSteps[c.Name] = d.step(CreateCA{CA: c.Name, Brought: true}, "its certificate was renewed")
 	}
 }
 

@@ -55,10 +55,11 @@ type steady struct{}
 func (steady) Interrupts() bool { return false }
 func (steady) action()          {}
 
-// CreateCA makes the first generation of a local CA, or takes a brought-along one into the store.
+// CreateCA makes the first generation of a local CA, or takes the certificate of a Brought one into the store.
 type CreateCA struct {
 	steady
-	CA string
+	CA      string
+	Brought bool
 }
 
 // Issue makes an identity's certificate, with a new key unless Reuse.
@@ -129,11 +130,17 @@ func (a Reload) Subject() string       { return "binding/" + a.Binding }
 func (a Remove) Subject() string       { return "binding/" + a.Binding }
 func (a Forget) Subject() string       { return "identity/" + a.Identity }
 
-func (a CreateCA) String() string     { return "create CA " + a.CA }
 func (a CreateVolume) String() string { return "create volume " + a.Name }
 func (a Forget) String() string       { return "forget identity " + a.Identity }
 func (a Remove) String() string {
 	return fmt.Sprintf("remove the files of %s from %s", a.Binding, a.At)
+}
+
+func (a CreateCA) String() string {
+	if a.Brought {
+		return "take in CA " + a.CA
+	}
+	return "create CA " + a.CA
 }
 
 func (a Issue) String() string {

@@ -54,6 +54,9 @@ func (g Generation) Root() []byte {
 	return g.Chain[len(g.Chain)-1]
 }
 
+// path is the generation's certificate and its issuers, the root last.
+func (g Generation) path() [][]byte { return append([][]byte{g.Certificate}, g.Chain...) }
+
 // Active returns the generation that signs, or nil.
 func (c CA) Active() *Generation {
 	for i := range c.Generations {
