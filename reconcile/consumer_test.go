@@ -109,3 +109,18 @@ func TestForgottenWish(t *testing.T) {
 		}
 	})
 }
+
+// TestLastConsumerLeft has the last binding that needs an engine leave the spec, while its container runs.
+func TestLastConsumerLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEstate(t)
+		e.steady()
+		e.read("version: 1\nproject: shop\ncas: {internal: {local: {lifetime: 10y}}}\n" +
+			"bindings: {roots: {trust: [internal], directory: /srv/roots}}\n")
+		for _, s := range e.plan(reconcile.Scope{Prune: reconcile.PruneAll}).Steps {
+			if r, is := s.Action.(reconcile.Remove); is {
+				t.Errorf("%s, which a running container mounts", r)
+			}
+		}
+	})
+}

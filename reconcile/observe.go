@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -70,7 +71,7 @@ func (w *World) load(ctx context.Context, p Providers, s *spec.Spec) error {
 	return nil
 }
 
-// list asks every engine a binding needs for its containers and volumes. One that does not answer makes its
+// list asks every engine a binding needs, and those of places that left the spec, for their containers and volumes. One that does not answer makes its
 // bindings wait, unless the user named it.
 func (w *World) list(ctx context.Context, p Providers, s *spec.Spec) error {
 	for i := range s.Bindings {
@@ -83,7 +84,20 @@ func (w *World) list(ctx context.Context, p Providers, s *spec.Spec) error {
 			w.Engines[b.Host.Name] = e
 		}
 	}
+	// A directory needs no engine to be written, but to be cleared: who mounts it is known there.
+	for at := range w.State.Places {
+		if _, done := w.Engines[at.Host]; !done && !wanted(s, at) {
+			w.Engines[at.Host] = p.Engines.List(ctx, at.Host)
+		}
+	}
 	return nil
+}
+
+// wanted reports whether a binding's directory is that place.
+func wanted(s *spec.Spec, at Location) bool {
+	return slices.ContainsFunc(s.Bindings, func(b spec.Binding) bool {
+		return at == Location{Host: b.Host.Name, Dir: b.Place.Directory}
+	})
 }
 
 // readCAs reads what others made: the files of brought-along CAs and of identities issued elsewhere. A CA whose files

@@ -16,7 +16,7 @@ type World struct {
 	State   State
 	Fresh   bool                    // there is no store yet
 	Courier bool                    // couriers were allowed: what is beyond was beyond them too
-	Engines map[string]EngineState  // by host name; only those a binding needs
+	Engines map[string]EngineState  // by host name; those that were asked
 	Places  map[Location]PlaceState // every place a binding has
 	Served  map[string]Served       // by TargetKey; only targets that were probed
 	From    map[string]FromState    // by identity name; those issued by something else
