@@ -146,7 +146,7 @@ func waitHealthy(t *testing.T, all []dockertest.Running) {
 func watchLives(t *testing.T, all []dockertest.Running) (seen func() []events.Message) {
 	t.Helper()
 	cli := dockertest.Engine(t)
-	filter := filters.NewArgs(filters.Arg("event", "die"), filters.Arg("event", "health_status"), filters.Arg("event", "pause"))
+	filter := filters.NewArgs(filters.Arg("event", "die"), filters.Arg("event", "health_status"))
 	for _, c := range all {
 		filter.Add("container", c.ID)
 	}

@@ -194,3 +194,36 @@ func copyFiles(t testing.TB, from, to string) {
 		}
 	}
 }
+
+// inodes are the inode numbers of files.
+func inodes(t testing.TB, dir string, names []string) []uint64 {
+	t.Helper()
+	var all []uint64
+	for _, n := range names {
+		info, err := os.Lstat(filepath.Join(dir, n))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, info.Sys().(*syscall.Stat_t).Ino)
+	}
+	return all
+}
+
+// replaceFile puts an equal file, with another inode, in the place of one.
+func replaceFile(t testing.TB, name string) {
+	t.Helper()
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name+".other", data, info.Mode()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(name+".other", name); err != nil {
+		t.Fatal(err)
+	}
+}

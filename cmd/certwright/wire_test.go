@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/docker/docker/api/types/mount"
@@ -192,39 +191,6 @@ func TestFileMounts(t *testing.T) {
 	s.state("Ready", "")
 	if got := served(t, web.ID); got != placed(t, s.certs) || got == renewed {
 		t.Errorf("serves %s, want %s", got, placed(t, s.certs))
-	}
-}
-
-// inodes are the inode numbers of files.
-func inodes(t testing.TB, dir string, names []string) []uint64 {
-	t.Helper()
-	var all []uint64
-	for _, n := range names {
-		info, err := os.Lstat(filepath.Join(dir, n))
-		if err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, info.Sys().(*syscall.Stat_t).Ino)
-	}
-	return all
-}
-
-// replaceFile puts an equal file, with another inode, in the place of one.
-func replaceFile(t testing.TB, name string) {
-	t.Helper()
-	data, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	info, err := os.Stat(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(name+".other", data, info.Mode()); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(name+".other", name); err != nil {
-		t.Fatal(err)
 	}
 }
 
