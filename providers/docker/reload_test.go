@@ -147,7 +147,7 @@ func TestRestart(t *testing.T) {
 	t.Run("not in time", func(t *testing.T) {
 		target := script(t, dockertest.Container{Health: check("exit 1")}, "echo ready")
 		logged(t, target.ID, "ready")
-		ctx, cancel := contextFor(t, 2*time.Second)
+		ctx, cancel := contextFor(t, 8*time.Second) // the restart itself has to fit in
 		defer cancel()
 		err := e.Reload(ctx, target, spec.Reload{Restart: true}, reconcile.ReloadEnv{})
 		expect(t, err, "it is not healthy yet")

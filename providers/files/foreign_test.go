@@ -97,10 +97,10 @@ func TestNothingForeignIsTouched(t *testing.T) {
 func TestAdoptKeepsABackup(t *testing.T) {
 	for name, stranger := range strangers {
 		for how, change := range map[string]func(*reconcile.Unit){"atomic": func(*reconcile.Unit) {}, "plain": plain, "in place": inPlace} {
+			if name == "hard link" && how == "in place" {
+				continue // refused: TestAdoptInPlaceRefusesHardLinks
+			}
 			t.Run(name+" "+how, func(t *testing.T) {
-				if name == "hard link" && how == "in place" {
-					t.Skip("in place, a file with two names is refused: TestAdoptInPlaceRefusesHardLinks")
-				}
 				root := t.TempDir()
 				dir, outside := filepath.Join(root, "place"), filepath.Join(root, "outside")
 				must(t, os.WriteFile(outside, []byte("outside"), 0o640))
