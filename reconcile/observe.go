@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,21 +32,26 @@ func Observe(ctx context.Context, p Providers, s *spec.Spec, look Look) (World, 
 		Now: look.Now, Courier: look.Couriers, Unknown: map[string]string{}, Engines: map[string]EngineState{}, Places: map[Location]PlaceState{}, Served: map[string]Served{},
 		From: map[string]FromState{}, Brought: map[string]BroughtState{}, Roots: map[string][][]byte{}, Owners: map[string]Owner{},
 	}
-	if err := w.load(ctx, p, s); err != nil {
-		return w, err
-	}
 	if err := w.list(ctx, p, s); err != nil {
 		return w, err
 	}
+	o := &observer{view: newView(s, &w), p: p, look: look}
+	// The store and the places are read side by side: neither needs the other, and both take their time.
+	loaded := make(chan error, 1)
+	go func() { loaded <- w.load(ctx, p, s) }()
+	found := o.read(ctx)
+	if err := <-loaded; err != nil {
+		return w, err
+	}
+	w.listLeft(ctx, p, s)
 	if err := w.readCAs(p, s); err != nil {
 		return w, err
 	}
-	o := &observer{view: newView(s, &w), p: p, look: look}
 	if err := o.roots(); err != nil {
 		return w, err
 	}
 	o.owners(ctx)
-	if err := o.places(ctx); err != nil {
+	if err := o.places(found); err != nil {
 		return w, err
 	}
 	if look.Probe {
@@ -71,8 +75,8 @@ func (w *World) load(ctx context.Context, p Providers, s *spec.Spec) error {
 	return nil
 }
 
-// list asks every engine a binding needs, and those of places that left the spec, for their containers and volumes. One that does not answer makes its
-// bindings wait, unless the user named it.
+// list asks every engine a binding needs for its containers and volumes. One that does not answer makes its bindings
+// wait, unless the user named it.
 func (w *World) list(ctx context.Context, p Providers, s *spec.Spec) error {
 	for i := range s.Bindings {
 		b := &s.Bindings[i]
@@ -84,20 +88,21 @@ func (w *World) list(ctx context.Context, p Providers, s *spec.Spec) error {
 			w.Engines[b.Host.Name] = e
 		}
 	}
-	// A directory needs no engine to be written, but to be cleared: who mounts it is known there.
-	for at := range w.State.Places {
-		if _, done := w.Engines[at.Host]; !done && !wanted(s, at) {
-			w.Engines[at.Host] = p.Engines.List(ctx, at.Host)
-		}
-	}
 	return nil
 }
 
-// wanted reports whether a binding's directory is that place.
-func wanted(s *spec.Spec, at Location) bool {
-	return slices.ContainsFunc(s.Bindings, func(b spec.Binding) bool {
-		return at == Location{Host: b.Host.Name, Dir: b.Place.Directory}
-	})
+// listLeft asks the engines of places that left the spec. A directory needs no engine to be written, but to be
+// cleared: who mounts it is known there.
+func (w *World) listLeft(ctx context.Context, p Providers, s *spec.Spec) {
+	wanted := make(map[Location]bool, len(s.Bindings))
+	for _, b := range s.Bindings {
+		wanted[Location{Host: b.Host.Name, Dir: b.Place.Directory}] = true
+	}
+	for at := range w.State.Places {
+		if _, done := w.Engines[at.Host]; !done && !wanted[at] {
+			w.Engines[at.Host] = p.Engines.List(ctx, at.Host)
+		}
+	}
 }
 
 // readCAs reads what others made: the files of brought-along CAs and of identities issued elsewhere. A CA whose files
@@ -202,17 +207,17 @@ func (o *observer) ownerOf(ctx context.Context, host, container, user string) {
 	o.w.Owners[key] = found
 }
 
-// places reads every place of the bindings, all in one call.
-func (o *observer) places(ctx context.Context) error {
-	var queries []PlaceQuery
-	var owners []*spec.Binding
+// reading is what was found in the places of the bindings, before it is understood.
+type reading struct {
+	queries  []PlaceQuery
+	bindings []*spec.Binding // by query
+	contents []PlaceContent
+}
+
+// read reads every place of the bindings, all in one call.
+func (o *observer) read(ctx context.Context) reading {
+	var r reading
 	seen := map[Location]bool{}
-	ask := func(at Location, b *spec.Binding, names []string) {
-		if !seen[at] {
-			seen[at] = true
-			queries, owners = append(queries, PlaceQuery{At: at, Files: names}), append(owners, b)
-		}
-	}
 	for i := range o.s.Bindings {
 		b := &o.s.Bindings[i]
 		at, _, _ := o.locate(b)
@@ -221,24 +226,33 @@ func (o *observer) places(ctx context.Context) error {
 				o.w.Places[l.at] = PlaceState{}
 				continue
 			}
+			if seen[l.at] {
+				continue
+			}
+			seen[l.at] = true
 			names := make([]string, len(b.Files))
 			for i, f := range b.Files {
 				names[i] = f.Name
 			}
-			ask(l.at, b, names)
+			r.queries, r.bindings = append(r.queries, PlaceQuery{At: l.at, Files: names}), append(r.bindings, b)
 		}
 	}
-	contents := o.p.Places.Read(ctx, queries, o.look.Couriers)
-	states := make([]PlaceState, len(contents))
-	err := inParallel(len(contents), func(i int) error {
+	r.contents = o.p.Places.Read(ctx, r.queries, o.look.Couriers)
+	return r
+}
+
+// places understands what was read.
+func (o *observer) places(r reading) error {
+	states := make([]PlaceState, len(r.contents))
+	err := inParallel(len(r.contents), func(i int) error {
 		var err error
-		states[i], err = o.decode(owners[i], contents[i])
+		states[i], err = o.decode(r.bindings[i], r.contents[i])
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	for i, q := range queries {
+	for i, q := range r.queries {
 		o.w.Places[q.At] = states[i]
 		if m := states[i].Mark; o.w.Fresh && m != nil && m.Project == o.s.Project {
 			return fmt.Errorf("%w: %s holds files of project %s, but there is no store", ErrLostStore, q.At, m.Project)
