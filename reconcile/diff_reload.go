@@ -44,17 +44,17 @@ func (d *differ) load(in loading, prev int) int {
 	if how.None && !d.visible(in) {
 		return prev
 	}
-	if how.Restart && (d.halted(in) || d.restartsSpent(in.b)) {
+	if !how.None && d.halted(in) || how.Restart && d.restartsSpent(in.b) {
 		return prev
 	}
 	target := Target{Host: in.c.Host, Kind: "container", Name: in.c.Name, ID: in.c.ID}
 	return d.step(Reload{Binding: in.b.Name, Target: target, Rung: rung, How: how}, reason, in.placed, prev)
 }
 
-// halted reports whether another replica did not survive its restart: what broke one may break all, so the others
+// halted reports whether another replica did not survive its reload: what broke one may break all, so the others
 // keep serving what they have until that one is well again, or is tried again first.
 func (d *differ) halted(in loading) bool {
-	if d.broken(in.b, in.c) {
+	if d.broken(in, in.c) {
 		return false
 	}
 	for _, c := range d.consumers(in.b) {
@@ -62,23 +62,26 @@ func (d *differ) halted(in loading) bool {
 			r, is := s.Action.(Reload)
 			return is && r.Binding == in.b.Name && r.Target.ID == c.ID
 		})
-		if !retried && d.broken(in.b, c) {
+		if !retried && d.broken(in, c) {
 			return true
 		}
 	}
 	return false
 }
 
-// broken reports whether the last thing done to a container was a restart that did not bring the wanted certificate.
-func (d *differ) broken(b *spec.Binding, c Container) bool {
-	load := d.w.State.Loads[TargetKey(b.Name, c)]
-	rungs := ladder(b, c)
-	if load.Target != c.ID || load.Error == "" || load.Rung >= len(rungs) || !rungs[load.Rung].Restart {
+// broken reports whether the last thing done to a container was a restart that did not bring the wanted certificate, or
+// any rung with the files of now after which it is silent.
+func (d *differ) broken(in loading, c Container) bool {
+	load := d.w.State.Loads[TargetKey(in.b.Name, c)]
+	rungs := ladder(in.b, c)
+	if load.Target != c.ID || load.Error == "" || load.Rung >= len(rungs) {
 		return false
 	}
-	m, _ := d.material(b, d.w.State)
-	served := d.w.Served[TargetKey(b.Name, c)]
-	return m.issued == nil || served.Serial != m.issued.Serial
+	served := d.w.Served[TargetKey(in.b.Name, c)]
+	if load.Unit == in.unit && (!c.Running() || served.Err != "") {
+		return true
+	}
+	return rungs[load.Rung].Restart && (in.m.issued == nil || served.Serial != in.m.issued.Serial)
 }
 
 // of reports whether the record is about this container and what is placed now.

@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/certwright/certwright/providers/memory"
 	"github.com/certwright/certwright/reconcile"
 )
 
@@ -127,5 +128,39 @@ func TestDeathBetweenTrustAndReload(t *testing.T) {
 			t.Errorf("the signal was sent %d times by the next run, want once", *sent)
 		}
 		e.audit()
+	})
+}
+
+// TestWaveStopsAtASignal has replicas that die of the signal they are sent: one does, in this run and in the next, and
+// the others go on serving.
+func TestWaveStopsAtASignal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEstate(t)
+		e.edit("reload: restart", "reload: {signal: HUP}")
+		e.steady()
+		for i, id := range e.ids["many"] {
+			c, err := e.Container(id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := e.Destroy(id); err != nil {
+				t.Fatal(err)
+			}
+			c.Server.Behaviour = memory.Dies
+			e.ids["many"][i] = e.Run(c)
+		}
+		e.converge()
+		e.wish("identity/many")
+		e.converge()
+		time.Sleep(time.Second)
+		e.converge()
+		for i, id := range e.ids["many"] {
+			if c, err := e.Container(id); err != nil || c.Running() != (i > 0) {
+				t.Errorf("%s is %s, %v", c.Name, c.State, err)
+			}
+		}
+		if s := e.state("many", time.Now()); s.State != reconcile.Failed {
+			t.Errorf("%s (%s), want Failed", s.State, s.Reason)
+		}
 	})
 }
