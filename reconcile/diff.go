@@ -48,8 +48,13 @@ func Diff(s *spec.Spec, w World, scope Scope) Plan {
 			d.identity(&s.Identities[i])
 		}
 	}
-	for _, b := range bindings {
-		d.binding(b)
+	wants := make([]want, len(bindings))
+	_ = inParallel(len(bindings), func(i int) error {
+		wants[i] = d.want(bindings[i])
+		return nil
+	})
+	for i, b := range bindings {
+		d.binding(b, wants[i])
 	}
 	if len(scope.Only) == 0 && scope.Prune != PruneNone {
 		d.prune()

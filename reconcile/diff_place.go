@@ -15,11 +15,34 @@ const (
 	contestedWindow  = 10 * time.Minute
 )
 
+// want is how a binding should be: what its files are made of, and where and how each of them lies.
+type want struct {
+	m       material
+	missing string // what it is made of is not all there
+	at      []located
+	refused *Refusal
+	wait    bool
+	files   [][]wantedFile // by located
+	units   []Fingerprint  // by located
+}
+
+// want works out what a binding wants. It needs nothing of other bindings, so that many can be worked out at once.
+func (v *view) want(b *spec.Binding) want {
+	var w want
+	w.m, w.missing = v.material(b, v.w.State)
+	w.at, w.refused, w.wait = v.locate(b)
+	for _, l := range w.at {
+		files := v.files(b, l, w.m)
+		w.files, w.units = append(w.files, files), append(w.units, unitPrint(files))
+	}
+	return w
+}
+
 // binding plans the places of a binding and what its consumers have to load.
-func (d *differ) binding(b *spec.Binding) {
+func (d *differ) binding(b *spec.Binding, w want) {
 	subject := "binding/" + b.Name
 	pending := d.pending(b)
-	m, missing := d.material(b, d.w.State)
+	m, missing := w.m, w.missing
 	why, held := "", false
 	if b.Identity != nil && m.issued == nil {
 		why, held = d.held["identity/"+b.Identity.Name]
@@ -32,21 +55,20 @@ func (d *differ) binding(b *spec.Binding) {
 		d.refuse(Blocked, subject, missing, "")
 		return
 	}
-	at, refused, wait := d.locate(b)
-	if refused != nil {
+	if w.refused != nil {
 		d.unresolved[b.Name] = true
 		state := Blocked
-		if wait {
+		if w.wait {
 			state = Waiting
 		}
-		d.refuse(state, subject, refused.Reason, refused.Hint)
+		d.refuse(state, subject, w.refused.Reason, w.refused.Hint)
 		return
 	}
 	prev := 0
-	for _, l := range at {
-		prev = d.place(b, l, m, pending, prev)
+	for i := range w.at {
+		prev = d.place(b, w, i, pending, prev)
 	}
-	d.absent(b, at)
+	d.absent(b, w.at)
 }
 
 // absent says what a binding waits for that has its files in place already.
@@ -100,7 +122,8 @@ func (d *differ) pending(b *spec.Binding) []int {
 }
 
 // place plans one place and returns the last step of the binding's wave of reloads.
-func (d *differ) place(b *spec.Binding, l located, m material, pending []int, prev int) int {
+func (d *differ) place(b *spec.Binding, w want, i int, pending []int, prev int) int {
+	l, m, files, unit := w.at[i], w.m, w.files[i], w.units[i]
 	subject := "binding/" + b.Name
 	norm := l.at.physical()
 	if other, ok := d.wanted[norm]; ok && other != b.Name {
@@ -109,8 +132,6 @@ func (d *differ) place(b *spec.Binding, l located, m material, pending []int, pr
 	}
 	d.wanted[norm] = b.Name
 	state := d.w.Places[l.at]
-	files := d.files(b, l, m)
-	unit := unitPrint(files)
 	row := d.w.State.Places[l.at]
 	adopt := d.w.State.Wishes[subject].Adopt
 	if why := d.unowned(b, l); why != "" {
