@@ -17,11 +17,11 @@ import (
 	"github.com/certwright/certwright/providers/docker/dockertest"
 )
 
-// TestRestartsTakeTurns restarts three replicas that need half a second to be healthy, and reads in the engine's own
+// TestRestartsTakeTurns restarts three replicas that need two seconds to be healthy, and reads in the engine's own
 // events that never two of them were down.
 func TestRestartsTakeTurns(t *testing.T) {
 	t.Parallel()
-	s, all := replicas(t, "-reload", "restart", "-slow-health", "500ms")
+	s, all := replicas(t, "-reload", "restart", "-slow-health", "2s")
 	s.up(all...)
 	waitHealthy(t, all)
 	seen := watchLives(t, all)
