@@ -194,7 +194,8 @@ func (r *run) commit() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.broken == nil {
-		r.broken = r.Store.Commit(r.ctx, r.st)
+		// What was done has to be recorded, also when someone has had enough meanwhile.
+		r.broken = r.Store.Commit(context.WithoutCancel(r.ctx), r.st)
 	}
 	return r.broken
 }
@@ -241,13 +242,8 @@ func (r *run) createCA(a CreateCA) error {
 
 // issue makes certificates on every processor and commits them together.
 func (r *run) issue(steps []Step) {
-	signers := map[string]Generation{}
-	for name := range r.cas {
-		if g, ok := r.signer(name, r.st); ok {
-			signers[name] = g
-		}
-	}
 	start := r.Clock()
+	signers := r.signers(steps)
 	errs := make([]error, len(steps))
 	done := make([]Issued, len(steps))
 	begun := make([]bool, len(steps))
@@ -279,18 +275,43 @@ func (r *run) issue(steps []Step) {
 	}
 }
 
-func (r *run) sign(s Step, signers map[string]Generation) (Issued, error) {
+// signing is the generation that signs for a CA, or why there is none.
+type signing struct {
+	by  Generation
+	err error
+}
+
+// signers are the CAs the steps need, each proved to be able to sign: an earlier run may have ended between making
+// one and proving it.
+func (r *run) signers(steps []Step) map[string]signing {
+	out := map[string]signing{}
+	for _, s := range steps {
+		name := r.ids[s.Action.(Issue).Identity].CA.Name
+		if _, done := out[name]; done {
+			continue
+		}
+		g, ok := r.signer(name, r.st)
+		if !ok {
+			out[name] = signing{err: fmt.Errorf("CA %s cannot sign", name)}
+			continue
+		}
+		out[name] = signing{by: g, err: r.Authority.Check(g, r.w.Now)}
+	}
+	return out
+}
+
+func (r *run) sign(s Step, signers map[string]signing) (Issued, error) {
 	a := s.Action.(Issue)
 	id := r.ids[a.Identity]
-	signer, ok := signers[id.CA.Name]
-	if !ok {
-		return Issued{}, fmt.Errorf("CA %s cannot sign", id.CA.Name)
+	signer := signers[id.CA.Name]
+	if signer.err != nil {
+		return Issued{}, signer.err
 	}
 	var keep PrivateKey
 	if a.Reuse {
 		keep = r.w.State.Identities[a.Identity].Key
 	}
-	i, err := r.Authority.Issue(*id, signer, keep, r.w.Now)
+	i, err := r.Authority.Issue(*id, signer.by, keep, r.w.Now)
 	i.Wanted, i.Reason = profileOf(id), s.Reason
 	return i, err
 }

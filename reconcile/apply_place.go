@@ -41,6 +41,7 @@ func (r *run) place(steps []Step) {
 	for i, s := range doing {
 		changed = r.placed(s.Action.(Place), units[i], errs[i]) || changed
 	}
+	r.adopted(doing, errs)
 	var failed error
 	if changed {
 		failed = r.commit()
@@ -134,6 +135,19 @@ func (r *run) enter(a Place, u Unit, print Fingerprint) {
 	r.st.Places[a.At] = next
 }
 
+// adopted drops the wishes to adopt that were granted at every place of their binding.
+func (r *run) adopted(steps []Step, errs []error) {
+	failed := map[string]bool{}
+	for i, s := range steps {
+		failed[s.Action.Subject()] = failed[s.Action.Subject()] || errs[i] != nil
+	}
+	for _, s := range steps {
+		if s.Action.(Place).Adopt && !failed[s.Action.Subject()] {
+			delete(r.st.Wishes, s.Action.Subject())
+		}
+	}
+}
+
 // placed brings the row up to what is there now and reports whether that has to be committed.
 func (r *run) placed(a Place, u Unit, err error) bool {
 	if err != nil {
@@ -142,8 +156,5 @@ func (r *run) placed(a Place, u Unit, err error) bool {
 	row := r.st.Places[a.At]
 	row.Files = slices.DeleteFunc(slices.Clone(row.Files), func(n string) bool { return slices.Contains(u.Old, n) })
 	r.st.Places[a.At] = row
-	if a.Adopt {
-		delete(r.st.Wishes, a.Subject())
-	}
 	return a.Adopt || len(u.Old) > 0
 }

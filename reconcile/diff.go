@@ -53,6 +53,7 @@ func Diff(s *spec.Spec, w World, scope Scope) Plan {
 		wants[i] = d.want(bindings[i])
 		return nil
 	})
+	d.reserve(needed != nil)
 	for i, b := range bindings {
 		d.binding(b, wants[i])
 	}
@@ -74,6 +75,20 @@ type differ struct {
 	places     map[Location]int    // the step that writes a place
 	wanted     map[Location]string // the binding that has a place
 	unresolved map[string]bool     // bindings whose places are not known now
+}
+
+// reserve keeps the places of bindings that are out of scope for them.
+func (d *differ) reserve(some bool) {
+	for i := range d.s.Bindings {
+		b := &d.s.Bindings[i]
+		if !some || d.scope.Has(b.Name) {
+			continue
+		}
+		at, _, _ := d.locate(b)
+		for _, l := range at {
+			d.wanted[l.at.physical()] = b.Name
+		}
+	}
 }
 
 func (d *differ) step(a Action, reason string, after ...int) int {

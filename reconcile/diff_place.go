@@ -15,6 +15,9 @@ const (
 	contestedWindow  = 10 * time.Minute
 )
 
+// The wish to adopt holds this long; a pipeline may carry it out some hours after it was made.
+const adoptWindow = 24 * time.Hour
+
 // want is how a binding should be: what its files are made of, and where and how each of them lies.
 type want struct {
 	m       material
@@ -94,7 +97,7 @@ func (d *differ) absent(b *spec.Binding, at []located) {
 			continue
 		}
 		load := d.w.State.Loads[TargetKey(b.Name, c)]
-		if load.Error != "" {
+		if load.Error != "" && d.w.Now.Sub(load.At) < time.Hour {
 			// It was not stopped by a person: it is down since certwright touched it.
 			state, reason = Failed, c.Name+" is not running ("+c.State+"): "+load.Error
 			hint = "look at its logs; no other replica is restarted until it runs again"
@@ -133,7 +136,7 @@ func (d *differ) place(b *spec.Binding, w want, i int, pending []int, prev int) 
 	d.wanted[norm] = b.Name
 	state := d.w.Places[l.at]
 	row := d.w.State.Places[l.at]
-	adopt := d.w.State.Wishes[subject].Adopt
+	adopt := d.adopts(subject)
 	if why := d.unowned(b, l); why != "" {
 		d.refuse(Blocked, subject, why, "name a user the container has, or a number")
 		return prev
@@ -179,18 +182,25 @@ func (l Location) physical() Location {
 	return l
 }
 
+// adopts reports whether a person asked for what is in the way to be taken over, and that lately: what appears long
+// after is not what was meant.
+func (d *differ) adopts(subject string) bool {
+	wish := d.w.State.Wishes[subject]
+	return wish.Adopt && d.w.Now.Sub(wish.At) < adoptWindow
+}
+
 func (d *differ) contested(subject string, row PlaceRow) bool {
-	recent := 0
+	var recent []time.Time
 	for _, t := range row.Reverts {
 		if d.w.Now.Sub(t) < contestedWindow {
-			recent++
+			recent = append(recent, t)
 		}
 	}
-	if recent <= contestedReverts {
+	if len(recent) <= contestedReverts {
 		return false
 	}
 	d.refuse(Contested, subject, "someone else keeps changing what is placed", "find the other writer and end it; certwright looks again in ten minutes")
-	d.due(row.Reverts[0].Add(contestedWindow))
+	d.due(recent[0].Add(contestedWindow))
 	return true
 }
 

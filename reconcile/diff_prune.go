@@ -50,17 +50,28 @@ func (d *differ) gone() (gone []Location, bindings int) {
 func (d *differ) user(l Location) string {
 	e, seen := d.w.Engines[l.Host]
 	if e.Err != "" || !seen {
-		if l.Volume != "" || l.Machine {
+		if l.Volume != "" || l.Machine || d.hadConsumer(d.w.State.Places[l].Binding) {
 			return "the engine does not answer"
 		}
 		return ""
 	}
 	for _, c := range e.Containers {
-		if c.Running() && mounts(c, l) {
+		// One that is paused, or between two starts, comes back for its files.
+		if (c.Running() || c.State == "paused" || c.State == "restarting") && mounts(c, l) {
 			return c.Name + " still mounts it"
 		}
 	}
 	return ""
+}
+
+// hadConsumer reports whether a container was ever made to load the binding's files.
+func (d *differ) hadConsumer(binding string) bool {
+	for _, l := range d.w.State.Loads {
+		if l.Binding == binding {
+			return true
+		}
+	}
+	return false
 }
 
 func (d *differ) forget(after []int) {

@@ -251,3 +251,50 @@ func TestOwners(t *testing.T) {
 		}
 	})
 }
+
+// TestAdoptIsNotForEver has a wish to adopt that found nothing in the way: what comes a day later is left alone.
+func TestAdoptIsNotForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEstate(t)
+		e.steady()
+		e.adopt("roots")
+		e.converge()
+		time.Sleep(25 * time.Hour)
+		e.ForeignFile(rootsPlace, "ca.pem", []byte("theirs"))
+		e.converge()
+		if s := e.state("roots", time.Now()); s.State != reconcile.Blocked {
+			t.Errorf("%s (%s), want Blocked", s.State, s.Reason)
+		}
+		if err := e.Check(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestOnlyKeepsToItsPlaces has a binding that is applied alone and wants another's place.
+func TestOnlyKeepsToItsPlaces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEstate(t)
+		e.steady()
+		e.edit("directory: /srv/roots", "directory: /srv/client\n    files: {roots.pem: ca}")
+		plan := e.plan(reconcile.Scope{Only: []string{"roots"}})
+		if !plan.Empty() || len(plan.Blocked) != 1 || plan.Blocked[0].Reason != "/srv/client is also the place of binding client" {
+			t.Errorf("the plan:\n%s", text(plan))
+		}
+	})
+}
+
+// TestNothingIsClearedUnseen has a binding that left the spec while its engine is away.
+func TestNothingIsClearedUnseen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEstate(t)
+		e.steady()
+		e.wish("identity/web")
+		e.converge()
+		e.edit(estateYAML[strings.Index(estateYAML, "  web:\n    identity"):strings.Index(estateYAML, "  db:\n    identity")], "")
+		e.SetEngine("local", memory.Engine{Down: "it is away"})
+		for _, s := range e.plan(reconcile.Scope{}).Steps {
+			t.Errorf("%s: %s", s.Action, s.Reason)
+		}
+	})
+}
