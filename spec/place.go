@@ -25,7 +25,7 @@ func (p *parser) place(m *mapping, b Binding) Place {
 	taken := ""
 	switch v.key {
 	case "":
-		p.errorf(m.v, "needs a place: one of directory, volume, path, secret, config, engine, context, trustStore")
+		p.errorf(m.v, "needs a place: one of directory, volume, path")
 	case "directory":
 		place.Directory = p.directory(v, b.Host)
 		taken = place.Directory

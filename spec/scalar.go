@@ -170,6 +170,10 @@ func choice[T ~string](p *parser, v value, what string, options []T) T {
 
 // source returns where a secret is read from. The secret itself never stands in a spec.
 func (p *parser) source(v value) *Source {
+	if v.node != nil && v.node.Kind != yaml.MappingNode {
+		p.mustBe(v, "{env: NAME}, {file: PATH} or {command: [PROGRAM]}")
+		return nil
+	}
 	m := p.section(v, &sourceSection)
 	if m == nil {
 		return nil

@@ -93,7 +93,13 @@ func (p *parser) notYAML(whole value, data []byte, err error) {
 		whole.node.Column = len(before) - bytes.LastIndexByte(before, '\n')
 		msg = "no anchor named " + quote(m[1])
 	}
-	p.errorf(whole, "not YAML: %s", cut(msg))
+	p.errorf(whole, "not YAML: %s%s", cut(msg), yamlHint[msg])
+}
+
+// yamlHint is what to look for where yaml.v3 names only what its parser missed.
+var yamlHint = map[string]string{
+	"did not find expected key":                   " (look at the indentation from here on)",
+	"found character that cannot start any token": " (indent with spaces, not with tabs; quote what begins with @, % or `)",
 }
 
 // tree checks what yaml.v3 leaves open when it parses into nodes: duplicate keys, tags, the depth, and what
