@@ -38,8 +38,8 @@ type app struct {
 
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
-		Use:           "certwright",
-		Short:         "Keep the TLS of Docker as tls.yaml says, proven on the wire",
+		Use:   "certwright",
+		Short: "Keep the TLS of Docker as tls.yaml says, proven on the wire",
 		Long: "Keep the TLS of Docker as tls.yaml says, proven on the wire.\n\n" +
 			"Begin with `certwright init`; `plan` shows what `apply` would do. Where something is not as it should be,\n" +
 			"`certwright why BINDING` says what comes first.\n\n" +

@@ -32,7 +32,7 @@ func (a *app) applyCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return a.apply(cmd.Context(), f, nil) },
 	}
-	c.Flags().DurationVar(&f.wait, "wait", 0, "also wait this long until every binding is Ready or Unverified")
+	c.Flags().DurationVar(&f.wait, "wait", 0, "also wait this long (as 90s or 2m) until every binding is Ready or Unverified")
 	c.Flags().BoolVar(&f.initStore, "init-store", false, "make the store although CI is set")
 	a.scopeFlags(c, &f.names, &f.prune)
 	return c

@@ -35,7 +35,11 @@ func (a *app) composeCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "compose",
 		Short: "Print the Compose override that mounts what the bindings place",
-		Args:  cobra.NoArgs,
+		Long: "Print the Compose override that mounts what the bindings place.\n\n" +
+			"A container that mounts a place already keeps it where it is; others get it at /certs. Volumes are external:\n" +
+			"they have to be there. Keep what is missing, in compose.override.yaml.",
+		Example: "  certwright compose > compose.override.yaml",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := a.open(cmd.Context(), false)
 			if err != nil {

@@ -50,7 +50,7 @@ func (a *app) planCommand() *cobra.Command {
 
 func (a *app) scopeFlags(c *cobra.Command, names *[]string, prune *string) {
 	c.Flags().StringArrayVar(names, "only", nil, "only this binding, may be given several times")
-	c.Flags().StringVar(prune, "prune", "true", "true, false or all: whether what left the spec is removed")
+	c.Flags().StringVar(prune, "prune", "true", "true, false or all: whether what left the spec is removed; more than half of the bindings only with all")
 	c.Flags().BoolVar(&a.noCouriers, "no-couriers", false, "look by reading only; what cannot be seen so stays Unverified")
 }
 

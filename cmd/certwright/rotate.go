@@ -16,7 +16,11 @@ func (a *app) rotateCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "rotate identity/NAME",
 		Short: "Record the wish for a new certificate, and carry it out",
-		Args:  cobra.ExactArgs(1),
+		Long: "Record the wish for a new certificate, and carry it out.\n\n" +
+			"The certificate gets a new key, unless the identity says `reuseKey: true`; it is placed and loaded as any\n" +
+			"renewal is. The old one is not revoked.",
+		Example: "  certwright rotate identity/web",
+		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			name, ok := strings.CutPrefix(args[0], "identity/")
 			if !ok {
@@ -30,7 +34,7 @@ func (a *app) rotateCommand() *cobra.Command {
 		},
 	}
 	c.Flags().BoolVar(&later, "defer", false, "record the wish only; the next pass carries it out")
-	c.Flags().DurationVar(&f.wait, "wait", 0, "also wait this long until every binding is Ready or Unverified")
+	c.Flags().DurationVar(&f.wait, "wait", 0, "also wait this long (as 90s or 2m) until every binding is Ready or Unverified")
 	return c
 }
 
@@ -67,7 +71,10 @@ func (a *app) adoptCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "adopt BINDING",
 		Short: "Take over files that certwright did not make, keeping a backup beside them",
-		Args:  cobra.ExactArgs(1),
+		Long: "Take over files that certwright did not make, keeping a backup beside them.\n\n" +
+			"It is for a binding that is Blocked by somebody else's files. They are kept in a directory\n" +
+			"..certwright-backup-TIME of the same place.",
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			wish := func(s *spec.Spec, st *reconcile.State) error {
 				if err := only(s, args); err != nil {

@@ -43,7 +43,7 @@ func (a *app) sealCommand() *cobra.Command {
 			}
 			defer st.Close()
 			if _, err := st.Load(cmd.Context()); err != nil {
-				return err
+				return hinted{err, "a store that is sealed already is opened with the passphrase in " + oldPassphraseEnv}
 			}
 			if err := st.Reseal(cmd.Context(), passphrase); err != nil {
 				return err

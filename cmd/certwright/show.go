@@ -22,10 +22,13 @@ import (
 // A file to be shown has at most this many bytes.
 const showMax = 1 << 20
 
+const showReads = "PEM and DER are read; for a keystore, show the identity in it: `certwright show IDENTITY`"
+
 func (a *app) showCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "show FILE|IDENTITY|CA",
 		Short: "Show certificates in words",
+		Long:  "Show certificates in words: those of a file (PEM or DER), of an identity, or of a CA.",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ders, err := a.certificates(cmd, args[0])
@@ -35,7 +38,7 @@ func (a *app) showCommand() *cobra.Command {
 			for i, der := range ders {
 				cert, err := x509.ParseCertificate(der)
 				if err != nil {
-					return fmt.Errorf("%s: certificate %d: %w", args[0], i+1, err)
+					return hinted{fmt.Errorf("%s: certificate %d: %w", args[0], i+1, err), showReads}
 				}
 				if i > 0 {
 					fmt.Fprintln(a.out)
@@ -97,7 +100,7 @@ func fromPEM(name string, r io.Reader) ([][]byte, error) {
 		}
 	}
 	if len(out) == 0 {
-		return nil, fmt.Errorf("%s: no certificate in it", name)
+		return nil, hinted{fmt.Errorf("%s: no certificate in it", name), showReads}
 	}
 	return out, nil
 }
