@@ -118,6 +118,10 @@ func (a *app) conclude(s *session, scope reconcile.Scope, patience time.Duration
 	case nothing:
 		fmt.Fprintf(a.out, "%s: nothing to do.\n", s.spec.Project)
 	}
+	done := proved(status, scope)
+	if len(status.Bindings) > listedSteps {
+		a.tally(&status, scope)
+	}
 	a.bindings(status, scope)
 	if out.Err != nil && !out.Plan.Empty() {
 		return exit{exitPart, out.Err}
@@ -133,10 +137,29 @@ func (a *app) conclude(s *session, scope reconcile.Scope, patience time.Duration
 			return exit{code: exitPart}
 		}
 	}
-	if patience > 0 && !proved(status, scope) {
+	if patience > 0 && !done {
 		return exit{exitPart, fmt.Errorf("not every binding was Ready or Unverified within %s", patience)}
 	}
 	return nil
+}
+
+// tally counts the bindings by state, and leaves only those that are not settled to be listed one by one.
+func (a *app) tally(status *reconcile.Status, scope reconcile.Scope) {
+	count := map[string]int{}
+	var rest []reconcile.BindingStatus
+	for _, b := range status.Bindings {
+		if !scope.Has(b.Name) {
+			continue
+		}
+		count[string(b.State)]++
+		if !b.State.Settled() {
+			rest = append(rest, b)
+		}
+	}
+	status.Bindings = rest
+	for state, n := range reconcile.Sorted(count) {
+		fmt.Fprintf(a.out, "  %d bindings are %s\n", n, a.paint(stateColour(reconcile.BindingState(state)), state))
+	}
 }
 
 // mayInit keeps a throw-away CI runner from making CAs that are lost with it.
