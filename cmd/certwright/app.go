@@ -162,5 +162,8 @@ func only(s *spec.Spec, names []string) error {
 }
 
 func unknown(kind, name string, known []string) error {
+	if len(known) == 0 {
+		return hinted{fmt.Errorf("no %s named %q", kind, name), "the spec has none"}
+	}
 	return hinted{fmt.Errorf("no %s named %q", kind, name), fmt.Sprintf("the spec has %v", known)}
 }

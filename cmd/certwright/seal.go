@@ -8,6 +8,7 @@ import (
 
 	"github.com/certwright/certwright/providers/disk"
 	"github.com/certwright/certwright/providers/store"
+	"github.com/certwright/certwright/reconcile"
 )
 
 // oldPassphraseEnv holds the passphrase a store is sealed with until now.
@@ -43,6 +44,9 @@ func (a *app) sealCommand() *cobra.Command {
 			}
 			defer st.Close()
 			if _, err := st.Load(cmd.Context()); err != nil {
+				if errors.Is(err, reconcile.ErrNoStore) {
+					return a.lost(err)
+				}
 				return hinted{err, "a store that is sealed already is opened with the passphrase in " + oldPassphraseEnv}
 			}
 			if err := st.Reseal(cmd.Context(), passphrase); err != nil {
