@@ -128,7 +128,7 @@ func (r *run) each(steps []Step, do func(Step) error) {
 func (r *run) begin(s Step) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	err := r.ctx.Err()
+	err := r.cut()
 	if r.broken != nil {
 		err = errSkipped
 	}
@@ -144,6 +144,17 @@ func (r *run) begin(s Step) bool {
 	}
 	r.report(Event{Step: s})
 	return true
+}
+
+// cut says that the run is to end now, or nil.
+func (r *run) cut() error {
+	switch err := r.ctx.Err(); {
+	case err == nil:
+		return nil
+	case errors.Is(err, context.DeadlineExceeded):
+		return errors.New("out of time")
+	}
+	return errors.New("interrupted")
 }
 
 func (r *run) end(s Step, err error, start time.Time) {

@@ -126,6 +126,9 @@ func (r *run) rung(s Step, knock *knocker) {
 	key := a.Binding + "/" + a.Target.ID
 	load := r.st.Loads[key]
 	load.Proved, load.Error = err == nil, text(err)
+	if cut := r.cut(); err != nil && cut != nil {
+		err, load.Error = cut, "" // nobody knows what it would have led to
+	}
 	if load.Proved && a.How.Restart {
 		load.Restarts = load.Restarts[:len(load.Restarts)-1]
 	}

@@ -11,10 +11,11 @@ const maxPasses = 20
 // Outcome is how a convergence ended.
 type Outcome struct {
 	World  World
-	Plan   Plan   // the last one: empty when everything that can be done was
-	Passes int    // those that had something to do
-	Done   []Step // what was carried out, over all passes
-	Err    error  // of the steps of the last pass that had any, when the plan is not empty
+	Plan   Plan              // the last one: empty when everything that can be done was
+	Passes int               // those that had something to do
+	Done   []Step            // what was carried out, over all passes
+	Err    error             // of the steps of the last pass that had any, when the plan is not empty
+	Failed map[string]string // why, by the subjects of those steps
 }
 
 // Converge repeats passes until a plan is empty, or until a pass plans again just what failed in the one before.
@@ -23,6 +24,15 @@ func (a Applier) Converge(ctx context.Context, scope Scope) (Outcome, error) {
 	var out Outcome
 	scope.Since = a.Clock()
 	before := ""
+	report := a.Report
+	a.Report = func(e Event) {
+		if e.Err != nil {
+			out.Failed[e.Step.Action.Subject()] = e.Err.Error()
+		}
+		if report != nil {
+			report(e)
+		}
+	}
 	for range maxPasses {
 		w, err := Observe(ctx, a.Providers, a.Spec, Look{Couriers: a.Couriers, Probe: true, Only: scope.Only, Now: a.Clock()})
 		if err != nil {
@@ -30,14 +40,14 @@ func (a Applier) Converge(ctx context.Context, scope Scope) (Outcome, error) {
 		}
 		out.World, out.Plan = w, Diff(a.Spec, w, scope)
 		if out.Plan.Empty() {
-			out.Err = nil
+			out.Err, out.Failed = nil, nil
 			return out, nil
 		}
 		now := out.Plan.text()
 		if out.Err != nil && now == before {
 			return out, nil
 		}
-		before = now
+		before, out.Failed = now, map[string]string{}
 		out.Err = a.Apply(ctx, w, out.Plan)
 		if ctx.Err() != nil {
 			return out, ctx.Err()

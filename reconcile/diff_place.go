@@ -88,7 +88,7 @@ func (d *differ) absent(b *spec.Binding, at []located) {
 		return
 	}
 	if len(all) == 0 {
-		d.refuse(Waiting, "binding/"+b.Name, "waits for "+b.Consumer.String(), "start the container")
+		d.refuse(Waiting, "binding/"+b.Name, "waits for "+b.Consumer.String(), "there is no such container: create and start it, or correct the binding")
 		return
 	}
 	state, reason, hint := Waiting, "", "start the container"
@@ -99,12 +99,19 @@ func (d *differ) absent(b *spec.Binding, at []located) {
 		load := d.w.State.Loads[TargetKey(b.Name, c)]
 		if load.Error != "" && d.w.Now.Sub(load.At) < time.Hour {
 			// It was not stopped by a person: it is down since certwright touched it.
-			state, reason = Failed, c.Name+" is not running ("+c.State+"): "+load.Error
-			hint = "look at its logs; no other replica is restarted until it runs again"
+			state, reason = Failed, c.Name+" is not running ("+c.State+"): its last reload failed: "+load.Error
+			hint = "look at its logs, and start it"
+			if len(all) > 1 {
+				hint += "; no other replica is reloaded until it runs again"
+			}
 			break
 		}
 		if reason == "" {
 			reason = c.Name + " is not running (" + c.State + ")"
+			if i := slices.IndexFunc(at, func(l located) bool { return mounts(c, l.at) }); i < 0 {
+				reason += ", and does not mount " + at[0].at.String()
+				hint = "mount it (`certwright compose` prints how), and start the container"
+			}
 		}
 	}
 	if reason != "" {
@@ -153,7 +160,7 @@ func (d *differ) place(b *spec.Binding, w want, i int, pending []int, prev int) 
 	step := 0
 	if reason != "" {
 		revert := drifted && row.Wrote == unit
-		if revert && d.contested(subject, row) {
+		if revert && d.contested(subject, row, reason) {
 			return prev
 		}
 		if l.create {
@@ -189,7 +196,7 @@ func (d *differ) adopts(subject string) bool {
 	return wish.Adopt && d.w.Now.Sub(wish.At) < adoptWindow
 }
 
-func (d *differ) contested(subject string, row PlaceRow) bool {
+func (d *differ) contested(subject string, row PlaceRow, reason string) bool {
 	var recent []time.Time
 	for _, t := range row.Reverts {
 		if d.w.Now.Sub(t) < contestedWindow {
@@ -199,8 +206,10 @@ func (d *differ) contested(subject string, row PlaceRow) bool {
 	if len(recent) <= contestedReverts {
 		return false
 	}
-	d.refuse(Contested, subject, "someone else keeps changing what is placed", "find the other writer and end it; certwright looks again in ten minutes")
-	d.due(recent[0].Add(contestedWindow))
+	again := recent[0].Add(contestedWindow)
+	d.refuse(Contested, subject, "someone else keeps changing what is placed ("+reason+")",
+		"find the other writer and end it; certwright writes there again after "+stamp(again))
+	d.due(again)
 	return true
 }
 

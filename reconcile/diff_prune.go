@@ -24,13 +24,28 @@ func (d *differ) prune() {
 	var removals []int
 	for _, l := range gone {
 		row := d.w.State.Places[l]
+		reason := "left the spec"
+		if d.bindings[row.Binding] != nil {
+			reason = "the binding has another place now"
+		}
 		if who := d.user(l); who != "" {
-			d.refuse(Waiting, "binding/"+row.Binding, "left the spec, but "+who, "")
+			d.refuse(Waiting, "binding/"+row.Binding, reason+", but "+who, "")
 			continue
 		}
-		removals = append(removals, d.step(Remove{Binding: row.Binding, At: l}, "left the spec"))
+		removals = append(removals, d.step(Remove{Binding: row.Binding, At: l}, reason, d.placing(row.Binding)...))
 	}
 	d.forget(removals)
+}
+
+// placing are the steps of this plan that place a binding: where they fail, what it had before is better than nothing.
+func (d *differ) placing(binding string) []int {
+	var steps []int
+	for _, s := range d.plan.Steps {
+		if p, is := s.Action.(Place); is && p.Binding == binding {
+			steps = append(steps, s.ID)
+		}
+	}
+	return steps
 }
 
 // gone are the places of the inventory that no binding wants, and how many bindings the inventory knows.

@@ -37,7 +37,7 @@ func (d *differ) load(in loading, prev int) int {
 		rung = load.Rung + 1
 	}
 	if rung >= len(rungs) {
-		d.refuse(Stale, "binding/"+in.b.Name, d.cause(in, load), d.remedy(in, rungs))
+		d.refuse(Stale, "binding/"+in.b.Name, d.cause(in, load), remedy(in.l, in.c, rungs))
 		return prev
 	}
 	how := rungs[rung]
@@ -108,13 +108,14 @@ func (d *differ) unloaded(in loading) (string, *Refusal) {
 		// Nobody listens: a signal could end a process that is still starting. The next pass looks again.
 		return "", nil
 	case served.Err != "":
-		return "", &Refusal{State: Failed, Reason: in.c.Name + " does not answer: " + served.Err, Hint: "look at its logs"}
+		return "", silent(in, served)
 	case in.placed != 0:
 		return "follows its files", nil
 	case served.Serial != in.m.issued.Serial:
 		return "not reloaded", nil
-	case load.Target == in.c.ID && load.Unit != in.unit:
-		return "not reloaded since its trust changed", nil
+	case load.Target == in.c.ID && load.Unit != in.unit && !in.m.issued.IssuedAt.After(load.At):
+		// A certificate newer than the last load would prove another load since, as of a container started again.
+		return "not reloaded since its files changed", nil
 	case load.of(in) && !load.Proved && load.Served == in.m.issued.Serial:
 		// It served this certificate before the rung, too: nothing shows that it has the rest of its files.
 		return "not reloaded since its files changed", nil
@@ -122,9 +123,27 @@ func (d *differ) unloaded(in loading) (string, *Refusal) {
 	return "", fault(in.b, in.c, served)
 }
 
+// silent says that a server shows nothing on the wire, and where to look.
+func silent(in loading, s Served) *Refusal {
+	r := &Refusal{
+		State: Failed, Reason: fmt.Sprintf("%s does not answer on port %d: %s", in.c.Name, in.b.Probe.Port, s.Err),
+		Hint: "look at its logs, and whether the probe has the port and protocol of the server",
+	}
+	if !mounts(in.c, in.l.at) {
+		r.Reason = fmt.Sprintf("%s does not mount %s, and does not answer on port %d: %s", in.c.Name, in.l.at, in.b.Probe.Port, s.Err)
+		r.Hint = mountHint
+	}
+	return r
+}
+
 // unloadedUnseen is unloaded where nothing shows: what was recorded must do.
 func (d *differ) unloadedUnseen(in loading, load Load) string {
+	served, probed := d.w.Served[TargetKey(in.b.Name, in.c)]
 	switch {
+	case in.placed != 0 && in.b.Identity != nil && probed && served.Err != "" && !served.Unreachable:
+		// As in unloaded, before the first certificate: what waits for its files ends and is started again by the
+		// engine, but no more once it was sent a signal.
+		return ""
 	case in.placed != 0:
 		return "follows its files"
 	case load.of(in) && load.Proved:
@@ -144,11 +163,15 @@ func fault(b *spec.Binding, c Container, s Served) *Refusal {
 	}
 	switch {
 	case s.Untrusted != "":
-		return no("serves the wanted certificate, but a client would refuse it: "+s.Untrusted, "")
+		return no("serves the wanted certificate, but a client would refuse it: "+s.Untrusted,
+			"compare the identity's names, the probe's serverName, the chain that the server sends and the binding's trust")
 	case b.Probe.ClientAuth == spec.ClientAuthRequired && s.Without == LetIn:
 		return no("lets clients in without a certificate", "make the server require one, or drop clientAuth from the probe")
 	case b.Probe.ClientAuth != spec.ClientAuthNone && s.Foreign == LetIn:
 		return no("lets in clients with a certificate of a foreign CA", "make the server verify client certificates against the binding's ca file")
+	case s.Accepted == Refused && b.Probe.User != "":
+		return no("refuses the client certificate it should accept",
+			"`certwright verify` shows its answer: make it verify client certificates against the binding's ca file, and let the user "+b.Probe.User+" of the probe in with them")
 	case s.Accepted == Refused:
 		return no("refuses the client certificate it should accept", "make the server verify client certificates against the binding's ca file")
 	}
@@ -173,16 +196,19 @@ func (d *differ) cause(in loading, load Load) string {
 	return "not reloaded: " + what
 }
 
-func (d *differ) remedy(in loading, rungs []spec.Reload) string {
+const mountHint = "mount it: `certwright compose` prints how"
+
+// remedy is what may help where a ladder did not.
+func remedy(l located, c Container, rungs []spec.Reload) string {
 	switch {
-	case in.l.files:
+	case l.files:
 		return "mount the directory instead of single files; a restart of the container shows it the new ones"
-	case !mounts(in.c, in.l.at):
-		return "mount it: `certwright compose` prints how"
+	case !mounts(c, l.at):
+		return mountHint
 	case len(rungs) > 0 && !rungs[len(rungs)-1].Restart:
-		return "let the ladder end in a restart: `reload: [" + rungs[0].Word() + ", restart]`"
+		return "let the ladder end in a restart: `reload: [" + rungs[0].Word() + ", restart]`; or its configuration names other files"
 	}
-	return "look at the server's logs: it may have refused the new files"
+	return "look at the server's logs and configuration: it may have refused the new files, or name others"
 }
 
 // mounts reports whether the container sees the place.

@@ -244,14 +244,10 @@ func (o *observer) read(ctx context.Context) reading {
 // places understands what was read.
 func (o *observer) places(r reading) error {
 	states := make([]PlaceState, len(r.contents))
-	err := inParallel(len(r.contents), func(i int) error {
-		var err error
-		states[i], err = o.decode(r.bindings[i], r.contents[i])
-		return err
+	_ = inParallel(len(r.contents), func(i int) error {
+		states[i] = o.decode(r.bindings[i], r.contents[i])
+		return nil
 	})
-	if err != nil {
-		return err
-	}
 	for i, q := range r.queries {
 		o.w.Places[q.At] = states[i]
 		if m := states[i].Mark; o.w.Fresh && m != nil && m.Project == o.s.Project {
@@ -262,11 +258,11 @@ func (o *observer) places(r reading) error {
 }
 
 // decode turns the bytes found in a place into what they hold.
-func (o *observer) decode(b *spec.Binding, c PlaceContent) (PlaceState, error) {
+func (o *observer) decode(b *spec.Binding, c PlaceContent) PlaceState {
 	p := PlaceState{Exists: c.Exists, Mark: c.Mark, Layout: c.Layout, Files: make(map[string]FileState, len(c.Files))}
 	if c.Err != nil {
 		p.Err, p.Beyond = c.Err.Error(), errors.Is(c.Err, ErrNotHere)
-		return p, nil
+		return p
 	}
 	for _, f := range b.Files {
 		raw := c.Files[f.Name]
@@ -274,7 +270,7 @@ func (o *observer) decode(b *spec.Binding, c PlaceContent) (PlaceState, error) {
 		if raw.Data != nil {
 			password, err := secret(o.p, f.Password)
 			if err != nil {
-				return p, fmt.Errorf("%s: %w", f.Pos, err)
+				return PlaceState{Err: f.Name + ": " + err.Error()}
 			}
 			// What cannot be read as what it should be holds nothing, and so differs from what is wanted.
 			if h, err := o.p.Formats.Decode(f.Content, raw.Data, password); err == nil {
@@ -283,7 +279,7 @@ func (o *observer) decode(b *spec.Binding, c PlaceContent) (PlaceState, error) {
 		}
 		p.Files[f.Name] = state
 	}
-	return p, nil
+	return p
 }
 
 func secret(p Providers, src *spec.Source) (string, error) {

@@ -298,3 +298,37 @@ func TestNothingIsClearedUnseen(t *testing.T) {
 		}
 	})
 }
+
+// TestStartedAgain has a container that was stopped while its certificate was renewed: it started with the new one,
+// and nothing is left to do.
+func TestStartedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEstate(t)
+		e.steady()
+		e.wish("identity/db")
+		e.converge() // the container now has a record
+		time.Sleep(time.Hour)
+		if err := e.Stop(e.ids["db"][0]); err != nil {
+			t.Fatal(err)
+		}
+		e.wish("identity/db")
+		e.converge()
+		e.start()
+		e.audit()
+	})
+}
+
+// TestUnmounted has a consumer without a probe that cannot see its files.
+func TestUnmounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEstate(t)
+		e.edit("path: /certs\n    reload: {signal: USR1}", "directory: /srv/elsewhere\n    reload: none")
+		e.converge()
+		e.start()
+		e.converge()
+		s := e.state("client", time.Now())
+		if s.State != reconcile.Unverified || s.Reason != "client does not mount /srv/elsewhere" || s.Hint == "" {
+			t.Errorf("%s (%s), hint %q", s.State, s.Reason, s.Hint)
+		}
+	})
+}

@@ -38,6 +38,7 @@ type Status struct {
 type CAStatus struct {
 	Name, Kind  string
 	Generations []Generation
+	Reason      string // why it cannot be used as the spec wants it
 }
 
 // IdentityStatus is an identity of the spec with what is stored of it; Issued is nil when it was never issued.
@@ -76,7 +77,7 @@ func Assess(s *spec.Spec, w World, plan Plan) Status {
 	}
 	out := Status{Converged: plan.Empty()}
 	for _, c := range s.CAs {
-		out.CAs = append(out.CAs, CAStatus{Name: c.Name, Kind: "local", Generations: w.State.CAs[c.Name].Generations})
+		out.CAs = append(out.CAs, CAStatus{Name: c.Name, Kind: "local", Generations: w.State.CAs[c.Name].Generations, Reason: a.said["ca/"+c.Name].Reason})
 	}
 	for i := range s.Identities {
 		out.Identities = append(out.Identities, a.identity(&s.Identities[i]))
@@ -149,12 +150,19 @@ func (a assessor) judge(b *spec.Binding, out *BindingStatus, end time.Time) {
 	switch {
 	case !end.IsZero() && !a.w.Now.Before(end):
 		set(Expired, "its certificate expired "+stamp(end), said.Hint)
+		if len(a.steps["identity/"+b.Identity.Name]) > 0 {
+			out.Hint = "run `certwright apply`"
+		} else if ca := b.Identity.CA; ca != nil && a.said["ca/"+ca.Name].Reason != "" {
+			r := a.said["ca/"+ca.Name]
+			out.Reason, out.Hint = "its CA "+ca.Name+": "+r.Reason, r.Hint
+		}
 	case hasSaid && !said.State.Settled():
 		set(said.State, said.Reason, said.Hint)
 	case out.Issued != nil && !*out.Issued && len(steps) == 0 && !hasSaid:
 		set(Blocked, a.said["identity/"+b.Identity.Name].Reason, "")
 	case len(steps) > 0 && *out.Placed && a.behindWire(out):
-		set(Stale, steps[0].Reason+a.lastTry(b), "run `certwright apply`")
+		reason, hint := a.lag(b, steps[0].Reason)
+		set(Stale, reason, hint)
 	case len(steps) > 0:
 		set(Progressing, steps[0].Reason, "run `certwright apply`")
 	case hasSaid:
@@ -166,11 +174,26 @@ func (a assessor) judge(b *spec.Binding, out *BindingStatus, end time.Time) {
 		set(Stale, "not every target serves the wanted certificate", "")
 	case b.Consumer == nil:
 		set(Unverified, "no consumer is named", "")
+	case a.unmounted(b) != "":
+		set(Unverified, a.unmounted(b), "mount it: `certwright compose` prints how")
 	case b.Probe == nil:
 		set(Unverified, "there is no probe", "")
 	default:
 		set(Unverified, "it cannot be probed from here", "")
 	}
+}
+
+// unmounted names a consumer that cannot see the binding's files, or is "".
+func (a assessor) unmounted(b *spec.Binding) string {
+	at, _, _ := a.locate(b)
+	for _, l := range at {
+		for _, c := range l.containers {
+			if !mounts(c, l.at) && !l.files {
+				return c.Name + " does not mount " + l.at.String()
+			}
+		}
+	}
+	return ""
 }
 
 // doubt is what the client checks of a binding that serves the wanted certificate could not find out. Only that there
@@ -198,14 +221,27 @@ func (a assessor) behindWire(out *BindingStatus) bool {
 	})
 }
 
-// lastTry says, as the end of a sentence, how the last try to reload one of the binding's targets failed.
-func (a assessor) lastTry(b *spec.Binding) string {
-	for _, c := range a.consumers(b) {
-		if load := a.w.State.Loads[TargetKey(b.Name, c)]; load.Target == c.ID && load.Error != "" {
-			return "; the last try: " + load.Error
+// lag adds to the reason of a reload how the last try ended, and says what helps: another try only where the ladder was
+// not climbed to its end.
+func (a assessor) lag(b *spec.Binding, reason string) (string, string) {
+	at, _, _ := a.locate(b)
+	for _, l := range at {
+		for _, c := range l.containers {
+			load := a.w.State.Loads[TargetKey(b.Name, c)]
+			if load.Target != c.ID || load.Error == "" {
+				continue
+			}
+			if !mounts(c, l.at) {
+				reason = c.Name + " does not mount " + l.at.String()
+			}
+			reason += "; the last try: " + load.Error
+			if rungs := ladder(b, c); load.Rung >= len(rungs)-1 {
+				return reason, remedy(l, c, rungs)
+			}
+			return reason, "run `certwright apply`"
 		}
 	}
-	return ""
+	return reason, "run `certwright apply`"
 }
 
 func (a assessor) targets(b *spec.Binding, wanted string) []TargetStatus {

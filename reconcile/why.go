@@ -40,7 +40,7 @@ func Why(s *spec.Spec, w World, plan Plan, status BindingStatus) Causes {
 	for _, x := range v.consumers(b) {
 		c.Layers = append(c.Layers, Layer{"served", v.servedText(b, x)})
 	}
-	c.Next = next(plan, b, status)
+	c.Next = v.next(plan, b, status)
 	return c
 }
 
@@ -103,6 +103,15 @@ func (v *view) servedText(b *spec.Binding, c Container) string {
 		return c.Name + ": " + s.Err
 	}
 	text := c.Name + " serves " + s.Serial
+	if b.Identity != nil {
+		if i, ok := v.issued(b.Identity.Name, v.w.State); ok && i.Serial != s.Serial {
+			text += ", not " + i.Serial
+			if s.Untrusted != "" {
+				text += "; a client would refuse it: " + s.Untrusted
+			}
+			return text
+		}
+	}
 	if f := fault(b, c, s); f != nil {
 		text += "; " + f.Reason
 	}
@@ -110,19 +119,26 @@ func (v *view) servedText(b *spec.Binding, c Container) string {
 }
 
 // next says what certwright does next about a binding.
-func next(plan Plan, b *spec.Binding, status BindingStatus) string {
+func (v *view) next(plan Plan, b *spec.Binding, status BindingStatus) string {
 	for _, s := range plan.Steps {
 		if s.Action.Subject() == "binding/"+b.Name || (b.Identity != nil && s.Action.Subject() == "identity/"+b.Identity.Name) {
 			return fmt.Sprintf("apply will %s (%s)", s.Action, s.Reason)
 		}
 	}
 	switch {
-	case !status.State.Settled():
+	case !status.State.Settled() && status.State != Contested:
 		return "nothing by itself"
 	case plan.Next.IsZero():
 		return "nothing"
 	}
-	return "nothing before " + stamp(plan.Next) + ", when the next certificate is due"
+	text := "nothing before " + stamp(plan.Next)
+	for i := range v.s.Identities {
+		id := &v.s.Identities[i]
+		if is, ok := v.issued(id.Name, v.w.State); ok && id.From == nil && RenewAt(id, &is).Equal(plan.Next) {
+			return text + ", when the next certificate is due"
+		}
+	}
+	return text
 }
 
 // Edge is one client and one server, and whether the server let the client in.

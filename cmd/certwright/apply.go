@@ -65,18 +65,26 @@ func (a *app) apply(ctx context.Context, f applying, wish func(*spec.Spec, *reco
 	out, err := s.applier.Converge(ctx, scope)
 	p.close()
 	if ctx.Err() != nil {
-		return exit{exitPart, errors.New("interrupted; the next apply finishes the work")}
+		return interrupted()
 	}
 	if err != nil {
 		return a.lost(err)
 	}
 	status := reconcile.Assess(s.spec, out.World, out.Plan)
 	if f.wait > 0 {
-		if out, status, err = a.await(ctx, s, scope, f.wait, out, status); err != nil {
+		out, status, err = a.await(ctx, s, scope, f.wait, out, status)
+		if ctx.Err() != nil {
+			return interrupted()
+		}
+		if err != nil {
 			return a.lost(err)
 		}
 	}
 	return a.conclude(s, scope, f.wait, out, status)
+}
+
+func interrupted() error {
+	return exit{exitPart, errors.New("interrupted; the next apply finishes the work")}
 }
 
 // await converges again and again until every binding is Ready or Unverified, or time is up.
@@ -96,6 +104,7 @@ func (a *app) await(ctx context.Context, s *session, scope reconcile.Scope, pati
 		if err != nil {
 			return out, status, err
 		}
+		next.Done = append(out.Done, next.Done...)
 		out, status = next, reconcile.Assess(s.spec, next.World, next.Plan)
 	}
 	return out, status, nil
@@ -118,6 +127,12 @@ func (a *app) conclude(s *session, scope reconcile.Scope, patience time.Duration
 	case nothing:
 		fmt.Fprintf(a.out, "%s: nothing to do.\n", s.spec.Project)
 	}
+	for i, b := range status.Bindings {
+		if why, failed := out.Failed["binding/"+b.Name]; failed && b.State == reconcile.Progressing {
+			status.Bindings[i].State, status.Bindings[i].Reason, status.Bindings[i].Hint = reconcile.Failed, why, ""
+		}
+	}
+	a.left(s.spec, out.Plan)
 	done := proved(status, scope)
 	if len(status.Bindings) > listedSteps {
 		a.tally(&status, scope)
@@ -141,6 +156,15 @@ func (a *app) conclude(s *session, scope reconcile.Scope, patience time.Duration
 		return exit{exitPart, fmt.Errorf("not every binding was Ready or Unverified within %s", patience)}
 	}
 	return nil
+}
+
+// left says what could not be cleared yet of bindings that left the spec.
+func (a *app) left(s *spec.Spec, p reconcile.Plan) {
+	for _, r := range p.Waiting {
+		if name, ok := strings.CutPrefix(r.Subject, "binding/"); ok && s.BindingByName(name) == nil {
+			fmt.Fprintf(a.out, "  %s %s\n", name, r.Reason)
+		}
+	}
 }
 
 // tally counts the bindings by state, and leaves only those that are not settled to be listed one by one.
