@@ -152,9 +152,8 @@ func (a assessor) judge(b *spec.Binding, out *BindingStatus, end time.Time) {
 		set(Expired, "its certificate expired "+stamp(end), said.Hint)
 		if len(a.steps["identity/"+b.Identity.Name]) > 0 {
 			out.Hint = "run `certwright apply`"
-		} else if ca := b.Identity.CA; ca != nil && a.said["ca/"+ca.Name].Reason != "" {
-			r := a.said["ca/"+ca.Name]
-			out.Reason, out.Hint = "its CA "+ca.Name+": "+r.Reason, r.Hint
+		} else if ca := a.ids[b.Identity.Name].CA.Name; a.said["ca/"+ca].Reason != "" {
+			out.Reason, out.Hint = "its CA "+ca+": "+a.said["ca/"+ca].Reason, a.said["ca/"+ca].Hint
 		}
 	case hasSaid && !said.State.Settled():
 		set(said.State, said.Reason, said.Hint)
