@@ -48,12 +48,12 @@ func (d *differ) placing(binding string) []int {
 	return steps
 }
 
-// gone are the places of the inventory that no binding wants, and how many bindings the inventory knows.
+// gone are the places of the inventory that no binding wants, unless its new place is in trouble, and how many bindings the inventory knows.
 func (d *differ) gone() (gone []Location, bindings int) {
 	names := map[string]bool{}
 	for l, row := range d.w.State.Places {
 		names[row.Binding] = true
-		if _, ok := d.wanted[l.physical()]; !ok && !d.unresolved[row.Binding] {
+		if _, ok := d.wanted[l.physical()]; !ok && !d.unresolved[row.Binding] && d.held["binding/"+row.Binding] == "" {
 			gone = append(gone, l)
 		}
 	}
