@@ -65,7 +65,7 @@ func (a *app) apply(ctx context.Context, f applying, wish func(*spec.Spec, *reco
 	out, err := s.applier.Converge(ctx, scope)
 	p.close()
 	if ctx.Err() != nil {
-		return interrupted()
+		return cutShort()
 	}
 	if err != nil {
 		return a.lost(err)
@@ -74,7 +74,7 @@ func (a *app) apply(ctx context.Context, f applying, wish func(*spec.Spec, *reco
 	if f.wait > 0 {
 		out, status, err = a.await(ctx, s, scope, f.wait, out, status)
 		if ctx.Err() != nil {
-			return interrupted()
+			return cutShort()
 		}
 		if err != nil {
 			return a.lost(err)
@@ -83,7 +83,7 @@ func (a *app) apply(ctx context.Context, f applying, wish func(*spec.Spec, *reco
 	return a.conclude(s, scope, f.wait, out, status)
 }
 
-func interrupted() error {
+func cutShort() error {
 	return exit{exitPart, errors.New("interrupted; the next apply finishes the work")}
 }
 

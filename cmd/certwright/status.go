@@ -72,7 +72,7 @@ func (a *app) statusTable(s *session, status reconcile.Status) {
 	t := a.table()
 	for _, c := range status.CAs {
 		for _, g := range c.Generations {
-			t.row(c.Name, g.State, "key "+short(g.KeyID), "until "+stamp(g.NotAfter))
+			t.row(c.Name, g.State, "key "+short(g.KeyID), "until "+stamp(g.NotAfter), c.Reason)
 		}
 		if len(c.Generations) == 0 {
 			t.row(c.Name, "not made yet")
