@@ -71,8 +71,10 @@ func (s *Store) take(ctx context.Context, dir *disk.Dir) error {
 		return err
 	})
 	switch {
-	case err != nil && ctx.Err() != nil:
-		return fmt.Errorf("another certwright is at work in store %s: %w; try again when it is done", s.path, err)
+	case errors.Is(ctx.Err(), context.DeadlineExceeded) && err != nil:
+		return fmt.Errorf("another certwright is at work in store %s; try again when it is done", s.path)
+	case ctx.Err() != nil && err != nil:
+		return fmt.Errorf("interrupted while another certwright was at work in store %s", s.path)
 	case err != nil:
 		return fmt.Errorf("lock store %s: %w", s.path, err)
 	}
