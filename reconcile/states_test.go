@@ -332,3 +332,59 @@ func TestUnmounted(t *testing.T) {
 		}
 	})
 }
+
+// TestElsewhere has a server that mounts another folder and serves what is there: that is the cause, not the reload.
+func TestElsewhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEstate(t)
+		e.steady()
+		e.edit("directory: /srv/web", "directory: /srv/elsewhere")
+		e.wish("identity/web")
+		e.converge()
+		s := e.state("web", time.Now())
+		if s.State != reconcile.Stale || !strings.HasPrefix(s.Reason, "web does not mount /srv/elsewhere") || !strings.HasPrefix(s.Hint, "mount it") {
+			t.Errorf("%s (%s), hint %q", s.State, s.Reason, s.Hint)
+		}
+	})
+}
+
+// TestNobodyListensYet has a server that is started before there is a certificate: it ends for want of its files, and the
+// engine would not start it again if it was sent a signal meanwhile.
+func TestNobodyListensYet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEstate(t)
+		w := e.observe()
+		all := w.Engines["local"].Containers
+		for i, c := range all {
+			if c.Name == "web" {
+				all[i].State = "running"
+				w.Served[reconcile.TargetKey("web", c)] = reconcile.Served{Err: "connection refused"}
+			}
+		}
+		placed := false
+		for _, s := range reconcile.Diff(e.spec, w, reconcile.Scope{Since: time.Now()}).Steps {
+			switch a := s.Action.(type) {
+			case reconcile.Place:
+				placed = placed || a.Binding == "web"
+			case reconcile.Reload:
+				t.Errorf("%s: %s", a, s.Reason)
+			}
+		}
+		if !placed {
+			t.Error("nothing is placed")
+		}
+	})
+}
+
+// TestMovedPlaceFails has a path whose mount moved: the files of before go only when the new ones are there.
+func TestMovedPlaceFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEstate(t)
+		e.steady()
+		e.edit("directory: /srv/roots", "directory: /srv/other")
+		want := "1 place roots in /srv/other: not placed\n2 remove the files of roots from /srv/roots: the binding has another place now [1]\n"
+		if got := text(e.plan(reconcile.Scope{})); got != want {
+			t.Errorf("plan:\n%s", got)
+		}
+	})
+}

@@ -174,7 +174,7 @@ func (a assessor) judge(b *spec.Binding, out *BindingStatus, end time.Time) {
 	case b.Consumer == nil:
 		set(Unverified, "no consumer is named", "")
 	case a.unmounted(b) != "":
-		set(Unverified, a.unmounted(b), "mount it: `certwright compose` prints how")
+		set(Unverified, a.unmounted(b), mountHint)
 	case b.Probe == nil:
 		set(Unverified, "there is no probe", "")
 	default:
@@ -227,11 +227,16 @@ func (a assessor) lag(b *spec.Binding, reason string) (string, string) {
 	for _, l := range at {
 		for _, c := range l.containers {
 			load := a.w.State.Loads[TargetKey(b.Name, c)]
-			if load.Target != c.ID || load.Error == "" {
-				continue
-			}
-			if !mounts(c, l.at) {
+			tried := load.Target == c.ID && load.Error != ""
+			if served := a.w.Served[TargetKey(b.Name, c)]; !mounts(c, l.at) && a.outdated(b, served) {
 				reason = c.Name + " does not mount " + l.at.String()
+				if tried {
+					reason += "; the last try: " + load.Error
+				}
+				return reason, mountHint
+			}
+			if !tried {
+				continue
 			}
 			reason += "; the last try: " + load.Error
 			if rungs := ladder(b, c); load.Rung >= len(rungs)-1 {
@@ -241,6 +246,15 @@ func (a assessor) lag(b *spec.Binding, reason string) (string, string) {
 		}
 	}
 	return reason, "run `certwright apply`"
+}
+
+// outdated reports whether a target shows another certificate than is wanted.
+func (a assessor) outdated(b *spec.Binding, s Served) bool {
+	if b.Identity == nil || s.Serial == "" {
+		return false
+	}
+	i, ok := a.issued(b.Identity.Name, a.w.State)
+	return ok && i.Serial != s.Serial
 }
 
 func (a assessor) targets(b *spec.Binding, wanted string) []TargetStatus {
