@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"os"
 	"strings"
 	"sync"
@@ -178,12 +179,18 @@ func (e *Engine) silence(err error) string {
 	hint := "start it, or name another with --host, --context or DOCKER_HOST"
 	switch {
 	case errors.Is(err, os.ErrPermission):
+		err = os.ErrPermission
 		hint = "run as a user that may use its socket (root, or the group docker)"
 	case errors.Is(err, context.DeadlineExceeded):
 		err = errors.New("no answer in time")
 		hint = "look whether it hangs, or is overloaded"
 	case client.IsErrConnectionFailed(err) && strings.Contains(err.Error(), "Cannot connect"):
 		err = errors.New("nothing can be connected to there")
+	default:
+		// What a request was for does not matter: none gets through.
+		if request := new(url.Error); errors.As(err, &request) {
+			err = request.Err
+		}
 	}
 	return fmt.Sprintf("engine %s at %s does not answer: %v; %s", e.host, e.end.address, err, hint)
 }

@@ -168,7 +168,7 @@ func TestEngineOverSSH(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "ssh"), []byte("#!/bin/sh\necho Permission denied >&2; exit 255\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if state := New("core-02", o).List(soon(t)); !strings.Contains(state.Err, "Permission denied") {
+	if state := New("core-02", o).List(soon(t)); !strings.Contains(state.Err, "does not answer: ssh: Permission denied; ") {
 		t.Errorf("a refused login: %q", state.Err)
 	}
 	for _, bad := range []string{"ssh://core:secret@core-02", "ssh://-oProxyCommand=x", "ssh://"} {

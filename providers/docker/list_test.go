@@ -161,7 +161,7 @@ func TestEngineThatDoesNotAnswer(t *testing.T) {
 func TestPermission(t *testing.T) {
 	e := New("local", Options{Endpoint: "unix:///s", Getenv: func(string) string { return "" }})
 	got := e.silence(fmt.Errorf("dial unix /s: connect: %w", os.ErrPermission))
-	if !strings.Contains(got, "run as a user that may use its socket") {
+	if !strings.Contains(got, "does not answer: permission denied; run as a user that may use its socket") {
 		t.Errorf("says %q", got)
 	}
 }

@@ -62,7 +62,10 @@ func dialCommand(name string, args []string) (net.Conn, error) {
 	c := &commandConn{Conn: near, kill: cmd.Process.Kill}
 	go func() {
 		if err := cmd.Wait(); err != nil {
-			c.fail(fmt.Errorf("%s: %w: %s", name, err, stderr))
+			if said := stderr.String(); said != "" {
+				err = errors.New(strings.TrimPrefix(said, name+": "))
+			}
+			c.fail(fmt.Errorf("%s: %w", name, err))
 		}
 		_ = far.Close()
 	}()
