@@ -262,8 +262,9 @@ func watchWire(t *testing.T, id string) {
 		var failed error
 		for ctx.Err() == nil {
 			<-tick.C
+			start := time.Now()
 			if _, err := handshake(address); err != nil {
-				failed = errors.Join(failed, err)
+				failed = errors.Join(failed, fmt.Errorf("at %s after %s: %w", start.Format(time.TimeOnly), time.Since(start), err))
 			}
 			made++
 		}
@@ -272,7 +273,7 @@ func watchWire(t *testing.T, id string) {
 	t.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil || made == 0 {
-			t.Errorf("of %d handshakes failed: %v", made, err)
+			t.Errorf("%d handshakes, of which failed: %v", made, err)
 		}
 		t.Logf("%d handshakes", made)
 	})

@@ -137,7 +137,7 @@ func served(t testing.TB, id string) string {
 }
 
 func handshake(address string) (serial string, err error) {
-	d := &net.Dialer{Timeout: 5 * time.Second}
+	d := &net.Dialer{Timeout: 30 * time.Second}                                               // long enough for a machine that is busy with other tests
 	conn, err := tls.DialWithDialer(d, "tcp", address, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // only the serial counts
 	if err != nil {
 		return "", err
