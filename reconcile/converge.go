@@ -26,8 +26,9 @@ func (a Applier) Converge(ctx context.Context, scope Scope) (Outcome, error) {
 	before := ""
 	report := a.Report
 	a.Report = func(e Event) {
-		if e.Err != nil {
-			out.Failed[e.Step.Action.Subject()] = e.Err.Error()
+		// What follows on a failure is skipped: the first error is the reason.
+		if subject := e.Step.Action.Subject(); e.Err != nil && out.Failed[subject] == "" {
+			out.Failed[subject] = e.Err.Error()
 		}
 		if report != nil {
 			report(e)

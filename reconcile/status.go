@@ -153,7 +153,10 @@ func (a assessor) judge(b *spec.Binding, out *BindingStatus, end time.Time) {
 		if len(a.steps["identity/"+b.Identity.Name]) > 0 {
 			out.Hint = "run `certwright apply`"
 		} else if ca := a.ids[b.Identity.Name].CA.Name; a.said["ca/"+ca].Reason != "" {
-			out.Reason, out.Hint = "its CA "+ca+": "+a.said["ca/"+ca].Reason, a.said["ca/"+ca].Hint
+			out.Reason, out.Hint = "its CA "+ca+": "+a.said["ca/"+ca].Reason, "see what plan says of CA "+ca
+			if hint := a.said["ca/"+ca].Hint; hint != "" {
+				out.Hint = "CA " + ca + ": " + hint
+			}
 		}
 	case hasSaid && !said.State.Settled():
 		set(said.State, said.Reason, said.Hint)
