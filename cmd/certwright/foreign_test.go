@@ -205,6 +205,7 @@ func TestTwoInstallations(t *testing.T) {
 			if placed(t, first.certs) != mine {
 				t.Error("the first one fights back")
 			}
+			second.want(exitDone, "apply") // clears what it had before
 			second.want(exitDone, "plan", "--exit-code")
 		})
 	}
