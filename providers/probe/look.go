@@ -130,7 +130,8 @@ func (t target) ask(ctx context.Context, raw net.Conn, conn *tls.Conn) (reconcil
 	case answer != reconcile.NotAsked:
 	case ctx.Err() == nil && quiet.Err() != nil && t.Protocol == wire.TLS:
 		return reconcile.LetIn, nil
-	case quiet.Err() == nil && (wire.Alert(err) != "" || wire.Closed(err)):
+	// Both are asked: ctx ends, and closes the connection, a moment before quiet, its child, does.
+	case ctx.Err() == nil && quiet.Err() == nil && (wire.Alert(err) != "" || wire.Closed(err)):
 		return reconcile.Refused, err
 	default:
 		err = t.late(ctx, err, "no answer after the handshake")
