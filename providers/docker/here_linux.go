@@ -1,9 +1,10 @@
 package docker
 
 import (
-	"fmt"
 	"net"
 	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -27,7 +28,7 @@ func sharesRoot(address string) bool {
 	if err != nil || peer == nil || peer.Pid == 0 { // 0: a process of an outer pid namespace
 		return false
 	}
-	theirs, err := os.Stat(fmt.Sprintf("/proc/%d/root/", peer.Pid))
+	theirs, err := os.Stat(filepath.Join("/proc", strconv.Itoa(int(peer.Pid)), "root")) // proc_pid_root(5)
 	if err != nil {
 		return false
 	}
