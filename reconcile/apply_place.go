@@ -41,7 +41,7 @@ func (r *run) place(steps []Step) {
 	for i, s := range doing {
 		changed = r.placed(s.Action.(Place), units[i], errs[i]) || changed
 	}
-	r.adopted(doing, errs)
+	r.adopted(steps, doing, errs)
 	var failed error
 	if changed {
 		failed = r.commit()
@@ -136,12 +136,19 @@ func (r *run) enter(a Place, u Unit, print Fingerprint) {
 }
 
 // adopted drops the wishes to adopt that were granted at every place of their binding.
-func (r *run) adopted(steps []Step, errs []error) {
+func (r *run) adopted(steps, written []Step, errs []error) {
 	failed := map[string]bool{}
-	for i, s := range steps {
-		failed[s.Action.Subject()] = failed[s.Action.Subject()] || errs[i] != nil
-	}
 	for _, s := range steps {
+		if r.failed[s.ID] != nil { // it could not even be rendered
+			failed[s.Action.Subject()] = true
+		}
+	}
+	for i, s := range written {
+		if errs[i] != nil {
+			failed[s.Action.Subject()] = true
+		}
+	}
+	for _, s := range written {
 		if s.Action.(Place).Adopt && !failed[s.Action.Subject()] {
 			delete(r.st.Wishes, s.Action.Subject())
 		}

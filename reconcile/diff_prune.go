@@ -48,7 +48,8 @@ func (d *differ) placing(binding string) []int {
 	return steps
 }
 
-// gone are the places of the inventory that no binding wants, unless its new place is in trouble, and how many bindings the inventory knows.
+// gone are the places of the inventory that no binding wants, and how many bindings the inventory knows. What a
+// binding had before stays while its new place is in trouble.
 func (d *differ) gone() (gone []Location, bindings int) {
 	names := map[string]bool{}
 	for l, row := range d.w.State.Places {
