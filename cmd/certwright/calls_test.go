@@ -23,6 +23,10 @@ import (
 // containers, the volumes, and the volumes once more with their folders.
 var callsOfAPlan = []string{"GET /containers/json", "GET /info", "GET /volumes", "GET /volumes", "HEAD /_ping"}
 
+// bringsImage marks a plan that is not counted: the first one with a courier, and any before which another test has
+// tidied the courier's image away.
+const bringsImage = "POST /images/create"
+
 // TestCallsOfAPlan counts what a plan of an unchanged estate asks the engine: as much for 10 bindings as for 200,
 // and as much with a thousand containers beside them; also where a courier has to look. All that was ever asked is
 // in docker.Calls.
@@ -35,12 +39,18 @@ func TestCallsOfAPlan(t *testing.T) {
 	t.Cleanup(func() { _ = proxy.Close() })
 	plan := func(c command) (calls []string) {
 		t.Helper()
-		before := len(proxy.Requests())
-		start := time.Now()
-		c.want(exitDone, "plan", "--exit-code")
-		calls = kinds(t, proxy.Requests()[before:])
-		t.Logf("a plan took %s and %d calls", time.Since(start).Round(time.Millisecond), len(calls))
-		return calls
+		for range 5 {
+			before := len(proxy.Requests())
+			start := time.Now()
+			c.want(exitDone, "plan", "--exit-code")
+			calls = kinds(t, proxy.Requests()[before:])
+			t.Logf("a plan took %s and %d calls", time.Since(start).Round(time.Millisecond), len(calls))
+			if !slices.Contains(calls, bringsImage) {
+				return calls
+			}
+		}
+		t.Fatal("every plan brings the courier's image again")
+		return nil
 	}
 	here := command{t: t, vars: map[string]string{"DOCKER_HOST": "unix://" + proxy.Socket}}
 	remote := here
@@ -63,7 +73,6 @@ func TestCallsOfAPlan(t *testing.T) {
 			t.Errorf("%d bindings (-want +got):\n%s", n, diff)
 		}
 		if n == few {
-			plan(remote) // the first brings the courier's image
 			callsOfACourier = plan(remote)
 		} else if diff := cmp.Diff(callsOfACourier, plan(remote)); diff != "" {
 			t.Errorf("%d bindings and a courier (-want +got):\n%s", n, diff)
@@ -77,7 +86,6 @@ func TestCallsOfAPlan(t *testing.T) {
 	if diff := cmp.Diff(callsOfAPlan, plan(here)); diff != "" {
 		t.Errorf("beside %d containers (-want +got):\n%s", strangers, diff)
 	}
-	plan(remote) // brings the courier's image again, should another test have tidied it away meanwhile
 	if diff := cmp.Diff(callsOfACourier, plan(remote)); diff != "" {
 		t.Errorf("beside %d containers and with a courier (-want +got):\n%s", strangers, diff)
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -36,22 +37,32 @@ type job struct {
 // that sees only what the job mounts. It ends when its input does, and the engine removes it then, so that a
 // certwright that is killed leaves nothing behind.
 func (e *Engine) hire(ctx context.Context, j job) (*stream, error) {
-	image, err := e.courierImage(ctx)
+	s, image, err := e.tryHire(ctx, j)
+	if errdefs.IsNotFound(err) && image != "" && strings.Contains(err.Error(), image) {
+		// Another certwright, or a prune, tidied the image away since it was looked for.
+		s, _, err = e.tryHire(ctx, j)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("courier: %w", err)
+	}
+	return s, nil
+}
+
+func (e *Engine) tryHire(ctx context.Context, j job) (s *stream, image string, err error) {
+	if image, err = e.courierImage(ctx); err != nil {
+		return nil, "", err
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	e.sweep(ctx)
 	name := "certwright-courier-" + randomName()
-	s, err := e.start(ctx, name, image, j)
-	if err != nil {
+	if s, err = e.start(ctx, name, image, j); err != nil {
 		// Whatever of it did happen: also a container whose creation was never answered.
 		e.discard(ctx, name)
-		return nil, fmt.Errorf("courier: %w", err)
+		return nil, image, err
 	}
 	s.end = func() { e.awaitEnd(ctx, name) }
-	return s, nil
+	return s, image, nil
 }
 
 func (e *Engine) start(ctx context.Context, name, image string, j job) (*stream, error) {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/docker/docker/api/types/image"
+	"github.com/docker/docker/client"
 
 	"github.com/certwright/certwright/providers/docker/dockertest"
 	"github.com/certwright/certwright/reconcile"
@@ -84,16 +85,23 @@ func TestDynamicBinary(t *testing.T) {
 	}
 }
 
-// TestImages imports once, and removes the image of another binary when it is old and unused.
-func TestImages(t *testing.T) {
+// saltedCourier is a courier's binary of the test's own, whose image no other test uses.
+func saltedCourier(t *testing.T) string {
+	t.Helper()
 	binary, err := os.ReadFile(courierBinary(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	salt := make([]byte, 8)
 	_, _ = rand.Read(salt)
-	other := filepath.Join(t.TempDir(), "other")
-	write(t, other, string(binary)+string(salt))
+	salted := filepath.Join(t.TempDir(), "courier")
+	write(t, salted, string(binary)+string(salt))
+	return salted
+}
+
+// TestImages imports once, and removes the image of another binary when it is old and unused.
+func TestImages(t *testing.T) {
+	other := saltedCourier(t)
 	var imports int
 	count := func(o *Options) {
 		o.Around = func(what string, do func() error) error {
@@ -127,4 +135,34 @@ func TestImages(t *testing.T) {
 		t.Errorf("after its removal: %s after %d imports: %v", again, imports, err)
 	}
 	later.removeOlder(t.Context(), "certwright-courier:000000000000")
+}
+
+// TestImageTidiedAway has the courier's image removed after it was looked for and before it is used.
+func TestImageTidiedAway(t *testing.T) {
+	var cli *client.Client
+	var e *Engine
+	removed := false
+	e, cli = engine(t, func(o *Options) {
+		o.CourierBinary = saltedCourier(t)
+		o.Around = func(what string, do func() error) error {
+			if what == "POST /containers/create" && !removed {
+				removed = true
+				if _, err := cli.ImageRemove(t.Context(), e.image, image.RemoveOptions{}); err != nil {
+					t.Error(err)
+				}
+			}
+			return do()
+		}
+	})
+	s, err := e.hire(soon(t), filesJob)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	if !removed {
+		t.Error("the image was not removed: nothing is shown")
+	}
+	if _, err := cli.ImageRemove(t.Context(), e.image, image.RemoveOptions{}); err != nil {
+		t.Error(err)
+	}
 }

@@ -157,7 +157,9 @@ func Healthy(argv ...string) *container.HealthConfig {
 func finish(t testing.TB, id, name string) {
 	remove(t, "container "+name, func(ctx context.Context, cli *client.Client) error {
 		if t.Failed() {
-			t.Logf("container %s:\n%s", name, logs(ctx, cli, id, "40"))
+			if said := logs(ctx, cli, id, "40"); said != "" {
+				t.Logf("container %s:\n%s", name, said)
+			}
 		}
 		return cli.ContainerRemove(ctx, id, container.RemoveOptions{Force: true, RemoveVolumes: true})
 	})
