@@ -30,7 +30,10 @@ func (e *Engine) exec(ctx context.Context, id string, how spec.Reload) error {
 		})
 		return err
 	})
-	if err != nil {
+	switch {
+	case ctx.Err() != nil:
+		return fmt.Errorf("not done in %s: the engine did not begin it: %w", timeoutOf(how), ctx.Err())
+	case err != nil:
 		return err
 	}
 	said := &head{max: outputMax}

@@ -20,7 +20,7 @@ import (
 func script(t *testing.T, c dockertest.Container, text string) reconcile.Target {
 	t.Helper()
 	c.Image, c.Name, c.Start = dockertest.Image(t, dockertest.Curl), "reload", true
-	c.Cmd = []string{"sh", "-c", `trap 'exit 0' TERM; ` + text + `; while :; do sleep 0.05; done`}
+	c.Cmd = []string{"sh", "-c", `trap 'exit 0' TERM; ` + text + `; while :; do sleep 60 & wait $!; done`}
 	made := dockertest.Run(t, c)
 	return reconcile.Target{Host: "local", Kind: "container", Name: made.Name, ID: made.ID}
 }
