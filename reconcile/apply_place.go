@@ -157,10 +157,14 @@ func (r *run) adopted(steps, written []Step, errs []error) {
 
 // placed brings the row up to what is there now and reports whether that has to be committed.
 func (r *run) placed(a Place, u Unit, err error) bool {
-	if err != nil {
-		return false
-	}
 	row := r.st.Places[a.At]
+	if err != nil {
+		if a.Revert { // nothing was undone, and what is tried again is not someone else's doing
+			row.Reverts = row.Reverts[:len(row.Reverts)-1]
+			r.st.Places[a.At] = row
+		}
+		return a.Revert
+	}
 	row.Files = slices.DeleteFunc(slices.Clone(row.Files), func(n string) bool { return slices.Contains(u.Old, n) })
 	r.st.Places[a.At] = row
 	return a.Adopt || len(u.Old) > 0

@@ -168,6 +168,24 @@ func TestContested(t *testing.T) {
 	})
 }
 
+// TestFullDisk has a place that cannot be written, however often that is tried: nobody else is to blame.
+func TestFullDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEstate(t)
+		refuse := true
+		e.count("stage in /srv/roots", &refuse)
+		for range 8 {
+			e.converge()
+			time.Sleep(time.Second)
+		}
+		if s := e.state("roots", time.Now()); s.State != reconcile.Progressing {
+			t.Errorf("%s (%s), want Progressing", s.State, s.Reason)
+		}
+		refuse = false
+		e.steady()
+	})
+}
+
 // TestLostSignal has an unprobed consumer whose signal got lost with the process that sent it: the next run sends it.
 func TestLostSignal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
