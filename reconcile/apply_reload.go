@@ -154,11 +154,22 @@ func (r *run) try(a Reload, knock *knocker) error {
 		return nil
 	}
 	if a.How.Restart {
+		r.restarted(a)
 		// A restart may bring another address.
 		req = r.readdress(knock, b, c, req)
 	}
 	want, _ := r.issued(b.Identity.Name, r.st)
 	return r.await(req, want.Serial, a.How)
+}
+
+// restarted records that a target is another process now: whatever it shows from here on, it has loaded all of its files.
+func (r *run) restarted(a Reload) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	key := a.Binding + "/" + a.Target.ID
+	load := r.st.Loads[key]
+	load.Served = ""
+	r.st.Loads[key] = load
 }
 
 // readdress looks a restarted container up again.

@@ -1,6 +1,7 @@
 package reconcile_test
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -92,6 +93,50 @@ func TestReloadThatShowedLate(t *testing.T) {
 		}
 		if err := e.Start(e.ids["web"][0]); err != nil {
 			t.Fatal(err)
+		}
+		e.audit()
+	})
+}
+
+// slow is a wire on which servers do not answer before a time.
+type slow struct {
+	reconcile.Prober
+	until *time.Time
+}
+
+func (s slow) Probe(ctx context.Context, r reconcile.ProbeRequest) reconcile.Served {
+	if time.Now().Before(*s.until) {
+		return reconcile.Served{Err: "connection refused"}
+	}
+	return s.Prober.Probe(ctx, r)
+}
+
+// TestSlowRestart has servers that take longer to come up than a restart is waited for. Only their trust changed, so that
+// the wire shows the same before and after: each is restarted once.
+func TestSlowRestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEstate(t)
+		e.steady()
+		e.moreTrust("many")
+		var up time.Time
+		e.Around = func(what string, do func() error) error {
+			if what == "POST /containers/{id}/restart" {
+				up = time.Now().Add(time.Minute)
+			}
+			return do()
+		}
+		for range 8 {
+			a := e.applier()
+			a.Prober = slow{e.World, &up}
+			if _, err := a.Converge(t.Context(), reconcile.Scope{}); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(2 * time.Minute)
+		}
+		for _, id := range e.ids["many"] {
+			if c, err := e.Container(id); err != nil || c.Restarts != 1 {
+				t.Errorf("%s was restarted %d times, %v", c.Name, c.Restarts, err)
+			}
 		}
 		e.audit()
 	})
