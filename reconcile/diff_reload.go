@@ -113,8 +113,9 @@ func (d *differ) unloaded(in loading) (string, *Refusal) {
 		return "follows its files", nil
 	case served.Serial != in.m.issued.Serial:
 		return "not reloaded", nil
-	case load.Target == in.c.ID && load.Unit != in.unit && !in.m.issued.IssuedAt.After(load.At):
-		// A certificate newer than the last load would prove another load since, as of a container started again.
+	case load.Target == in.c.ID && load.Unit != in.unit && (!in.m.issued.IssuedAt.After(load.At) || in.wrote.After(in.m.issued.IssuedAt)):
+		// A certificate newer than the last load would prove another load since, as of a container started again; but not
+		// of files that were written later than it.
 		return "not reloaded since its files changed", nil
 	case load.of(in) && !load.Proved && load.Served == in.m.issued.Serial:
 		// It served this certificate before the rung, too: nothing shows that it has the rest of its files.

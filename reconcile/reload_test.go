@@ -148,32 +148,57 @@ func TestDeathBetweenTrustAndReload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newEstate(t)
 		e.steady()
-		dead := false
-		e.Around = func(_ string, do func() error) error {
-			if dead {
-				return errFault
-			}
-			return do()
-		}
-		e.moreTrust("web")
-		a := e.applier()
-		a.Report = func(ev reconcile.Event) {
-			if _, is := ev.Step.Action.(reconcile.Reload); is {
-				dead = true
-			}
-		}
-		_, _ = a.Converge(t.Context(), reconcile.Scope{})
-		if !dead {
-			t.Fatal("it came to no reload")
-		}
-		refuse := false
-		sent := e.count(kill, &refuse)
-		e.converge()
-		if *sent != 1 {
-			t.Errorf("the signal was sent %d times by the next run, want once", *sent)
-		}
-		e.audit()
+		e.diesBeforeReload()
 	})
+}
+
+// TestDeathAfterAStart is the same, of a server whose last load was a start of its own: the record is about older files.
+func TestDeathAfterAStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEstate(t)
+		e.steady()
+		e.wish("identity/web")
+		e.converge() // the container now has a record
+		time.Sleep(time.Hour)
+		if err := e.Stop(e.ids["web"][0]); err != nil {
+			t.Fatal(err)
+		}
+		e.wish("identity/web")
+		e.converge()
+		e.start()
+		time.Sleep(time.Hour)
+		e.diesBeforeReload()
+	})
+}
+
+// diesBeforeReload gives the web server more trust and ends the process before it is told. The next run tells it.
+func (e *estate) diesBeforeReload() {
+	e.t.Helper()
+	dead := false
+	e.Around = func(_ string, do func() error) error {
+		if dead {
+			return errFault
+		}
+		return do()
+	}
+	e.moreTrust("web")
+	a := e.applier()
+	a.Report = func(ev reconcile.Event) {
+		if _, is := ev.Step.Action.(reconcile.Reload); is {
+			dead = true
+		}
+	}
+	_, _ = a.Converge(e.t.Context(), reconcile.Scope{})
+	if !dead {
+		e.t.Fatal("it came to no reload")
+	}
+	refuse := false
+	sent := e.count(kill, &refuse)
+	e.converge()
+	if *sent != 1 {
+		e.t.Errorf("the signal was sent %d times by the next run, want once", *sent)
+	}
+	e.audit()
 }
 
 // TestWaveStopsAtASignal has replicas that die of the signal they are sent: one does, in this run and in the next, and
