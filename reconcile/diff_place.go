@@ -256,6 +256,8 @@ func misplacedFile(want wantedFile, is FileState) string {
 		return "mode differs: " + want.spec.Name
 	case want.owner != anyOwner && (want.owner.UID != is.UID || want.owner.GID != is.GID):
 		return "owner differs: " + want.spec.Name
+	case !is.Ours: // to be adopted, or it had been refused
+		return want.spec.Name + " holds what is wanted, and was not made by certwright"
 	}
 	return ""
 }

@@ -192,6 +192,14 @@ func TestDiff(t *testing.T) {
 			want: "1 place roots in /srv/roots, keeping what is there as a backup: placed file differs: ca.pem\n",
 		},
 		{
+			name: "adopt what is the same", do: func(e *estate) {
+				same := []reconcile.PlaceQuery{{At: rootsPlace, Files: []string{"ca.pem"}}}
+				e.ForeignFile(rootsPlace, "ca.pem", e.Read(e.t.Context(), same, true)[0].Files["ca.pem"].Data)
+				e.adopt("roots")
+			},
+			want: "1 place roots in /srv/roots, keeping what is there as a backup: ca.pem holds what is wanted, and was not made by certwright\n",
+		},
+		{
 			name: "an older certificate is served",
 			do:   func(e *estate) { e.olderServed("web") },
 			want: "1 send HUP to web: not reloaded\n",
