@@ -149,6 +149,7 @@ func (d *differ) place(b *spec.Binding, w want, i int, pending []int, prev int) 
 		return prev
 	}
 	if state.Beyond && !d.w.Courier {
+		d.unresolved[b.Name] = true
 		d.refuse(Unverified, subject, "it cannot be looked at without a courier: "+state.Err, "")
 		return prev
 	}

@@ -237,11 +237,7 @@ func TestNoCouriers(t *testing.T) {
 		e := newEstate(t)
 		e.SetEngine("local", memory.Engine{Remote: true})
 		e.steady()
-		w, err := reconcile.Observe(t.Context(), e.applier().Providers, e.spec, reconcile.Look{Probe: true, Now: time.Now()})
-		if err != nil {
-			t.Fatal(err)
-		}
-		plan := reconcile.Diff(e.spec, w, reconcile.Scope{Since: time.Now()})
+		w, plan := e.withoutCouriers()
 		if !plan.Empty() || len(plan.Blocked) > 0 {
 			t.Errorf("the plan is not empty:\n%s", text(plan))
 		}
@@ -249,6 +245,31 @@ func TestNoCouriers(t *testing.T) {
 			if b.State != reconcile.Unverified {
 				t.Errorf("%s is %s (%s), want Unverified", b.Name, b.State, b.Reason)
 			}
+		}
+	})
+}
+
+// withoutCouriers looks by reading only.
+func (e *estate) withoutCouriers() (reconcile.World, reconcile.Plan) {
+	e.t.Helper()
+	w, err := reconcile.Observe(e.t.Context(), e.applier().Providers, e.spec, reconcile.Look{Probe: true, Now: time.Now()})
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	return w, reconcile.Diff(e.spec, w, reconcile.Scope{Since: time.Now()})
+}
+
+// TestMovedOutOfSight has a binding move to where only a courier reaches, and none may be started: the files of before
+// stay, as the new ones were not placed.
+func TestMovedOutOfSight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEstate(t)
+		e.SetEngine("local", memory.Engine{Remote: true})
+		e.steady()
+		e.AddVolume("local", "anchors", nil)
+		e.edit("directory: /srv/roots", "volume: anchors")
+		if _, plan := e.withoutCouriers(); !plan.Empty() {
+			t.Errorf("the plan is not empty:\n%s", text(plan))
 		}
 	})
 }
