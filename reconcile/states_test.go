@@ -245,6 +245,9 @@ func TestNoCouriers(t *testing.T) {
 			if b.State != reconcile.Unverified {
 				t.Errorf("%s is %s (%s), want Unverified", b.Name, b.State, b.Reason)
 			}
+			if seen := b.Name == "web" || b.Name == "roots"; (b.Placed != nil) != seen {
+				t.Errorf("%s is placed: %v, want it known: %t", b.Name, b.Placed, seen)
+			}
 		}
 	})
 }
@@ -411,6 +414,28 @@ func TestNobodyListensYet(t *testing.T) {
 		}
 		if !placed {
 			t.Error("nothing is placed")
+		}
+	})
+}
+
+// TestPlacedByHalves has two containers with a place each: somebody's file stands in the one, nobody answers in the
+// other. That this one fails does not make the first one placed.
+func TestPlacedByHalves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEstate(t)
+		for _, name := range []string{"half-0", "half-1"} {
+			e.create("client", memory.Container{Container: reconcile.Container{
+				Name: name, Labels: map[string]string{"tier": "halves"},
+				Mounts: []reconcile.Mount{{Type: "bind", Source: "/srv/" + name, Destination: "/certs"}},
+			}})
+		}
+		e.edit("identity: client\n    container: client\n    path: /certs\n    reload: {signal: USR1}",
+			"identity: web\n    container: {label: tier=halves}\n    path: /certs\n    reload: none\n    probe: {port: 443}")
+		e.start()
+		e.converge()
+		e.ForeignFile(reconcile.Location{Host: "local", Dir: "/srv/half-0"}, "ca.pem", []byte("theirs"))
+		if s := e.state("client", time.Now()); s.State != reconcile.Failed || *s.Placed {
+			t.Errorf("%s (%s), placed %t, want Failed and not placed", s.State, s.Reason, *s.Placed)
 		}
 	})
 }

@@ -123,11 +123,7 @@ func (a assessor) binding(b *spec.Binding) BindingStatus {
 		out.Issued = truth(ok && len(a.steps["identity/"+b.Identity.Name]) == 0)
 		wanted, end = i.Serial, i.NotAfter
 	}
-	placing := slices.ContainsFunc(a.steps["binding/"+b.Name], func(s Step) bool { _, is := s.Action.(Place); return is })
-	out.Placed = truth(!placing && a.said["binding/"+b.Name].State != Blocked && a.said["binding/"+b.Name].State != Contested)
-	if _, refused, _ := a.locate(b); refused != nil {
-		out.Placed = truth(false)
-	}
+	out.Placed = a.placed(b)
 	out.Targets = a.targets(b, wanted)
 	out.Served = a.served(b, out.Targets)
 	loading := slices.ContainsFunc(a.steps["binding/"+b.Name], func(s Step) bool { _, is := s.Action.(Reload); return is })
@@ -139,6 +135,22 @@ func (a assessor) binding(b *spec.Binding) BindingStatus {
 	}
 	a.judge(b, &out, end)
 	return out
+}
+
+// placed is true when every place of a binding is as it should be, nil where one could not be looked at.
+func (a assessor) placed(b *spec.Binding) *bool {
+	subject := "binding/" + b.Name
+	at, refused, _ := a.locate(b)
+	switch {
+	case slices.ContainsFunc(a.steps[subject], func(s Step) bool { _, is := s.Action.(Place); return is }):
+		return truth(false)
+	case refused != nil && a.w.Engines[b.Host.Name].Err != "",
+		slices.ContainsFunc(at, func(l located) bool { return a.w.Places[l.at].Err != "" }):
+		return nil
+	}
+	return truth(refused == nil && !slices.ContainsFunc(a.plan.Blocked, func(r Refusal) bool {
+		return r.Subject == subject && (r.State == Blocked || r.State == Contested)
+	}))
 }
 
 // judge gives the state and its reason: the gravest thing first.
@@ -162,7 +174,7 @@ func (a assessor) judge(b *spec.Binding, out *BindingStatus, end time.Time) {
 		set(said.State, said.Reason, said.Hint)
 	case out.Issued != nil && !*out.Issued && len(steps) == 0 && !hasSaid:
 		set(Blocked, a.said["identity/"+b.Identity.Name].Reason, "")
-	case len(steps) > 0 && *out.Placed && a.behindWire(out):
+	case len(steps) > 0 && out.Placed != nil && *out.Placed && a.behindWire(out):
 		reason, hint := a.lag(b, steps[0].Reason)
 		set(Stale, reason, hint)
 	case len(steps) > 0:
