@@ -440,6 +440,47 @@ func TestPlacedByHalves(t *testing.T) {
 	})
 }
 
+// TestDoubt has replicas whose client checks did not all come to an end.
+func TestDoubt(t *testing.T) {
+	asked := reconcile.Served{Without: reconcile.Refused, Foreign: reconcile.Refused, Accepted: reconcile.LetIn}
+	noClient, noForeign, nobody := asked, asked, asked
+	noClient.Accepted, noClient.ClientErr = reconcile.NotAsked, "there is no client"
+	noForeign.Foreign, noForeign.ClientErr = reconcile.NotAsked, "timed out"
+	nobody.Without, nobody.ClientErr = reconcile.NotAsked, "timed out"
+	for _, row := range []struct {
+		name  string
+		first reconcile.Served
+		last  reconcile.Served
+		want  reconcile.BindingState
+		said  string
+	}{
+		{"all", asked, asked, reconcile.Ready, ""},
+		{"no client to be let in", noClient, asked, reconcile.Ready, "there is no client"},
+		{"no foreign one, after no client", noClient, noForeign, reconcile.Unverified, "whom many-2 lets in could not be found out: timed out"},
+		{"none without a certificate", nobody, asked, reconcile.Unverified, "whom many-0 lets in could not be found out: timed out"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				e := newEstate(t)
+				e.steady()
+				e.edit("    reload: restart\n    probe: {port: 443}", "    reload: restart\n    probe: {port: 443, clientAuth: required}")
+				w := e.observe()
+				for i, answer := range []reconcile.Served{row.first, asked, row.last} {
+					key := "many/" + e.ids["many"][i]
+					s := w.Served[key]
+					s.Without, s.Foreign, s.Accepted, s.ClientErr = answer.Without, answer.Foreign, answer.Accepted, answer.ClientErr
+					w.Served[key] = s
+				}
+				for _, b := range reconcile.Assess(e.spec, w, reconcile.Diff(e.spec, w, reconcile.Scope{Since: time.Now()})).Bindings {
+					if b.Name == "many" && (b.State != row.want || b.Reason != row.said) {
+						t.Errorf("%s (%s), want %s (%s)", b.State, b.Reason, row.want, row.said)
+					}
+				}
+			})
+		})
+	}
+}
+
 // TestMovedPlaceFails has a path whose mount moved: the files of before go only when the new ones are there.
 func TestMovedPlaceFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -216,16 +216,17 @@ func (a assessor) doubt(b *spec.Binding) (BindingState, string) {
 	if b.Probe.ClientAuth == spec.ClientAuthNone {
 		return Ready, ""
 	}
+	only := ""
 	for _, c := range a.consumers(b) {
 		s := a.w.Served[TargetKey(b.Name, c)]
 		if s.Foreign == NotAsked || s.Without == NotAsked && b.Probe.ClientAuth == spec.ClientAuthRequired {
 			return Unverified, "whom " + c.Name + " lets in could not be found out: " + s.ClientErr
 		}
 		if s.Accepted == NotAsked {
-			return Ready, s.ClientErr
+			only = s.ClientErr
 		}
 	}
-	return Ready, ""
+	return Ready, only
 }
 
 // behindWire reports whether a target was seen to serve something else than is wanted.
