@@ -58,7 +58,7 @@ func probe(ctx context.Context, p Providers, req ProbeRequest) Served {
 		return conn, err
 	}
 	served := p.Prober.Probe(ctx, req)
-	served.At, served.Address = req.Now, req.Address
+	served.At, served.Address, served.NoClient = req.Now, req.Address, req.Good == nil
 	served.Unreachable = served.Unreachable || beyond
 	return served
 }

@@ -443,8 +443,9 @@ func TestPlacedByHalves(t *testing.T) {
 // TestDoubt has replicas whose client checks did not all come to an end.
 func TestDoubt(t *testing.T) {
 	asked := reconcile.Served{Without: reconcile.Refused, Foreign: reconcile.Refused, Accepted: reconcile.LetIn}
-	noClient, noForeign, nobody := asked, asked, asked
-	noClient.Accepted, noClient.ClientErr = reconcile.NotAsked, "there is no client"
+	noClient, noAnswer, noForeign, nobody := asked, asked, asked, asked
+	noClient.Accepted, noClient.NoClient, noClient.ClientErr = reconcile.NotAsked, true, "there is no client"
+	noAnswer.Accepted, noAnswer.ClientErr = reconcile.NotAsked, "timed out"
 	noForeign.Foreign, noForeign.ClientErr = reconcile.NotAsked, "timed out"
 	nobody.Without, nobody.ClientErr = reconcile.NotAsked, "timed out"
 	for _, row := range []struct {
@@ -456,6 +457,7 @@ func TestDoubt(t *testing.T) {
 	}{
 		{"all", asked, asked, reconcile.Ready, ""},
 		{"no client to be let in", noClient, asked, reconcile.Ready, "there is no client"},
+		{"no answer to the client to be let in", asked, noAnswer, reconcile.Unverified, "whom many-2 lets in could not be found out: timed out"},
 		{"no foreign one, after no client", noClient, noForeign, reconcile.Unverified, "whom many-2 lets in could not be found out: timed out"},
 		{"none without a certificate", nobody, asked, reconcile.Unverified, "whom many-0 lets in could not be found out: timed out"},
 	} {
@@ -468,7 +470,8 @@ func TestDoubt(t *testing.T) {
 				for i, answer := range []reconcile.Served{row.first, asked, row.last} {
 					key := "many/" + e.ids["many"][i]
 					s := w.Served[key]
-					s.Without, s.Foreign, s.Accepted, s.ClientErr = answer.Without, answer.Foreign, answer.Accepted, answer.ClientErr
+					s.Without, s.Foreign, s.Accepted = answer.Without, answer.Foreign, answer.Accepted
+					s.NoClient, s.ClientErr = answer.NoClient, answer.ClientErr
 					w.Served[key] = s
 				}
 				for _, b := range reconcile.Assess(e.spec, w, reconcile.Diff(e.spec, w, reconcile.Scope{Since: time.Now()})).Bindings {
@@ -479,6 +482,20 @@ func TestDoubt(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestNoClient has a server whose good client is yet to be issued: only refusal is checked, and that is said.
+func TestNoClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEstate(t)
+		e.steady()
+		e.edit("bindings:", "  caller: {ca: services, usages: [client]}\nbindings:", "clientAuth: required", "clientAuth: required, identity: caller")
+		if s := e.state("web", time.Now()); s.State != reconcile.Ready || !strings.Contains(s.Reason, "only refusal was checked") {
+			t.Errorf("%s (%s), want Ready with a doubt", s.State, s.Reason)
+		}
+		e.converge()
+		e.audit()
+	})
 }
 
 // TestMovedPlaceFails has a path whose mount moved: the files of before go only when the new ones are there.

@@ -219,10 +219,10 @@ func (a assessor) doubt(b *spec.Binding) (BindingState, string) {
 	only := ""
 	for _, c := range a.consumers(b) {
 		s := a.w.Served[TargetKey(b.Name, c)]
-		if s.Foreign == NotAsked || s.Without == NotAsked && b.Probe.ClientAuth == spec.ClientAuthRequired {
+		if s.Foreign == NotAsked || s.Accepted == NotAsked && !s.NoClient || s.Without == NotAsked && b.Probe.ClientAuth == spec.ClientAuthRequired {
 			return Unverified, "whom " + c.Name + " lets in could not be found out: " + s.ClientErr
 		}
-		if s.Accepted == NotAsked {
+		if s.NoClient {
 			only = s.ClientErr
 		}
 	}

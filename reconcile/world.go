@@ -142,6 +142,7 @@ type Served struct {
 	Without     Answer   // no client certificate
 	Foreign     Answer   // a client certificate of a CA nobody trusts
 	Accepted    Answer   // the client certificate that must be accepted
+	NoClient    bool     // there was none that must be accepted: only refusal was checked
 	ClientErr   string   // why a client check could not be made, or failed
 }
 
