@@ -139,16 +139,21 @@ func (d *differ) needed(bindings []*spec.Binding) map[string]bool {
 			ca(c.Local.Parent.Name)
 		}
 	}
+	identity := func(name string) {
+		out["identity/"+name] = true
+		if id := d.ids[name]; id != nil {
+			ca(id.CA.Name)
+		}
+	}
 	for _, b := range bindings {
 		for _, t := range b.Trust {
 			ca(t.Name)
 		}
-		if b.Identity == nil {
-			continue
+		if b.Identity != nil {
+			identity(b.Identity.Name)
 		}
-		out["identity/"+b.Identity.Name] = true
-		if id := d.ids[b.Identity.Name]; id != nil {
-			ca(id.CA.Name)
+		if b.Probe != nil && b.Probe.Identity != nil { // the client that must be accepted
+			identity(b.Probe.Identity.Name)
 		}
 	}
 	return out

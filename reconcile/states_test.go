@@ -493,6 +493,11 @@ func TestNoClient(t *testing.T) {
 		if s := e.state("web", time.Now()); s.State != reconcile.Ready || !strings.Contains(s.Reason, "only refusal was checked") {
 			t.Errorf("%s (%s), want Ready with a doubt", s.State, s.Reason)
 		}
+		// It is a part of what proves the binding, also where that is applied alone.
+		want := "1 issue caller: not issued\n"
+		if got := text(e.plan(reconcile.Scope{Only: []string{"web"}})); got != want {
+			t.Errorf("with --only web:\n%s", got)
+		}
 		e.converge()
 		e.audit()
 	})
