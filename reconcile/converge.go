@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"fmt"
 	"strings"
 )
 
@@ -59,10 +60,12 @@ func (a Applier) Converge(ctx context.Context, scope Scope) (Outcome, error) {
 	return out, nil
 }
 
+// text is what tells one plan from another: two rungs of a ladder may read the same.
 func (p Plan) text() string {
 	var s strings.Builder
 	for _, x := range p.Steps {
-		s.WriteString(x.Action.String() + ": " + x.Reason + "\n")
+		r, _ := x.Action.(Reload)
+		fmt.Fprintf(&s, "%s, rung %d: %s\n", x.Action, r.Rung, x.Reason)
 	}
 	return s.String()
 }

@@ -98,6 +98,27 @@ func TestReloadThatShowedLate(t *testing.T) {
 	})
 }
 
+// TestRungsThatReadTheSame has a ladder of two requests of which none helps: both are made.
+func TestRungsThatReadTheSame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEstate(t)
+		e.edit("reload: {signal: HUP}", "reload: [{exec: [sh, -c, one]}, {exec: [sh, -c, two]}]")
+		e.steady()
+		e.behave("web", memory.Lies)
+		e.converge()
+		refuse := true
+		sent := e.count("POST /exec/{id}/start", &refuse)
+		e.wish("identity/web")
+		e.converge() // with its files
+		time.Sleep(time.Second)
+		*sent = 0
+		e.converge()
+		if *sent != 2 {
+			t.Errorf("%d requests, want 2", *sent)
+		}
+	})
+}
+
 // slow is a wire on which servers do not answer before a time.
 type slow struct {
 	reconcile.Prober
