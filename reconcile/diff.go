@@ -105,7 +105,9 @@ func (d *differ) refuse(state BindingState, subject, reason, hint string) {
 		d.plan.Waiting = append(d.plan.Waiting, r)
 		return
 	}
-	d.plan.Blocked = append(d.plan.Blocked, r)
+	if !slices.Contains(d.plan.Blocked, r) { // replicas have troubles in common
+		d.plan.Blocked = append(d.plan.Blocked, r)
+	}
 	d.held[subject] = reason
 }
 

@@ -241,8 +241,12 @@ func (d *differ) restartsSpent(b *spec.Binding) bool {
 			}
 		}
 	}
-	if n < b.Limits.RestartsPerHour {
+	switch {
+	case n < b.Limits.RestartsPerHour:
 		return false
+	case n == 0:
+		d.refuse(Stale, "binding/"+b.Name, "it has to be restarted, and restartsPerHour is 0", "restart it, or raise the limit")
+		return true
 	}
 	d.refuse(Stale, "binding/"+b.Name, fmt.Sprintf("%d restarts within an hour did not bring the wanted certificate", n),
 		"look at the server's logs; certwright restarts it again after "+stamp(first.Add(time.Hour)))

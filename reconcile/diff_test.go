@@ -205,6 +205,17 @@ func TestDiff(t *testing.T) {
 			want: "1 send HUP to web: not reloaded\n",
 		},
 		{
+			name: "no restart is allowed",
+			do: func(e *estate) {
+				e.edit("    reload: restart\n", "    reload: restart\n    limits: {restartsPerHour: 0}\n")
+				e.wish("identity/many")
+			},
+			want: `1 issue many with its present key: rotation asked for
+2 place many in volume many-certs: follows its certificate [1]
+Stale binding/many: it has to be restarted, and restartsPerHour is 0
+`,
+		},
+		{
 			name: "trust changed",
 			do: func(e *estate) {
 				e.edit("cas:", "cas:\n  other: {local: {}}", "trust: [internal]\n    container: db", "trust: [internal, other]\n    container: db")
