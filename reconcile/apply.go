@@ -390,5 +390,8 @@ func (r *run) drop(w World) {
 		}
 	}
 	maps.DeleteFunc(r.st.Loads, func(_ string, l Load) bool { return !live[l.Target] })
-	maps.DeleteFunc(r.st.Owners, func(key string, _ Owner) bool { return !live[key[:strings.IndexByte(key, '/')]] })
+	maps.DeleteFunc(r.st.Owners, func(key string, _ Owner) bool {
+		id, _, _ := strings.Cut(key, "/")
+		return !live[id]
+	})
 }

@@ -71,6 +71,11 @@ func (w *World) load(ctx context.Context, p Providers, s *spec.Spec) error {
 	if st.Project != s.Project {
 		return fmt.Errorf("the store belongs to project %s, not %s: name another directory under `store`, or set `project: %s`", st.Project, s.Project, st.Project)
 	}
+	for name, ca := range Sorted(st.CAs) {
+		if ca.Active() == nil {
+			return fmt.Errorf("the store is damaged: CA %s has no active generation", name)
+		}
+	}
 	w.State = st
 	return nil
 }

@@ -230,6 +230,25 @@ func TestLostStore(t *testing.T) {
 	})
 }
 
+// TestOddStore has a state that this program never wrote: it is refused, or does no harm, and nothing panics.
+func TestOddStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEstate(t)
+		e.steady()
+		st := e.load()
+		st.Owners["nobody's"] = reconcile.Owner{}
+		e.commit(st)
+		e.wish("identity/web")
+		e.converge()
+		st = e.load()
+		st.CAs["other"] = reconcile.CA{Generations: []reconcile.Generation{{ID: 1, State: "odd"}}}
+		e.commit(st)
+		if _, err := e.applier().Converge(t.Context(), reconcile.Scope{}); err == nil || err.Error() != "the store is damaged: CA other has no active generation" {
+			t.Error(err)
+		}
+	})
+}
+
 // TestNoCouriers has an engine that is reached through couriers only, and none may be started: what cannot be seen
 // is neither wrong nor proved.
 func TestNoCouriers(t *testing.T) {
