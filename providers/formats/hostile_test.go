@@ -2,7 +2,11 @@ package formats_test
 
 import (
 	"bytes"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/pbkdf2"
 	"crypto/sha1"
+	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
@@ -81,6 +85,110 @@ func TestWeakerInside(t *testing.T) {
 		}
 		if err == nil && !same(spec.ContentPKCS12, m.holding(spec.ContentPKCS12), h) {
 			t.Errorf("%v: it is read as something else", tt.args)
+		}
+	}
+}
+
+// TestSlowInside hides what a library would work on for years behind an encryption that is as ours: whoever owns a
+// place knows the password. The check sum over the file need not be right, as the check comes before it.
+func TestSlowInside(t *testing.T) {
+	m := newMaterial(t, newECDSA(t))
+	type contentInfo struct {
+		Type    asn1.ObjectIdentifier
+		Content asn1.RawValue `asn1:"tag:0,explicit"`
+	}
+	type encryptedData struct {
+		Version int
+		Info    struct {
+			Type      asn1.ObjectIdentifier
+			Algorithm struct {
+				ID     asn1.ObjectIdentifier
+				Scheme struct {
+					KDF struct {
+						ID         asn1.ObjectIdentifier
+						Parameters struct {
+							Salt       []byte
+							Iterations int
+							PRF        pkix.AlgorithmIdentifier
+						}
+					}
+					Cipher struct {
+						ID asn1.ObjectIdentifier
+						IV []byte
+					}
+				}
+			}
+			Content []byte `asn1:"tag:0"`
+		}
+	}
+	var file struct {
+		Version  int
+		AuthSafe contentInfo
+		MAC      asn1.RawValue
+	}
+	var inner, bags []byte
+	var safes []contentInfo
+	var certificates encryptedData
+	into := func(der []byte, v any) {
+		t.Helper()
+		if _, err := asn1.Unmarshal(der, v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	der := func(v any) []byte {
+		t.Helper()
+		data, err := asn1.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return data
+	}
+	wrap := func(content []byte) asn1.RawValue {
+		return asn1.RawValue{Class: asn1.ClassContextSpecific, Tag: 0, IsCompound: true, Bytes: content}
+	}
+	into(encode(t, spec.ContentPKCS12, m.holding(spec.ContentPKCS12)), &file)
+	into(file.AuthSafe.Content.Bytes, &inner)
+	into(inner, &safes)
+	into(safes[0].Content.Bytes, &certificates)
+	into(safes[1].Content.Bytes, &bags)
+
+	// The key's bags, encrypted as the certificates are.
+	info := &certificates.Info
+	kdf := info.Algorithm.Scheme.KDF.Parameters
+	secret, err := pbkdf2.Key(sha256.New, password, kdf.Salt, kdf.Iterations, 32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, err := aes.NewCipher(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	padding := aes.BlockSize - len(bags)%aes.BlockSize
+	info.Content = append(bags, bytes.Repeat([]byte{byte(padding)}, padding)...)
+	cipher.NewCBCEncrypter(block, info.Algorithm.Scheme.Cipher.IV).CryptBlocks(info.Content, info.Content)
+
+	raw := func(c contentInfo) asn1.RawValue {
+		return asn1.RawValue{FullBytes: der(struct {
+			Type    asn1.ObjectIdentifier
+			Content asn1.RawValue
+		}{c.Type, wrap(c.Content.Bytes)})}
+	}
+	hidden := safes[0]
+	hidden.Content.Bytes = der(certificates)
+	for want, parts := range map[string][]contentInfo{
+		"it holds something else among its certificates": {hidden},
+		"it has more than two parts":                     {safes[0], safes[0], safes[1]},
+	} {
+		var list []asn1.RawValue
+		for _, c := range parts {
+			list = append(list, raw(c))
+		}
+		safe := file.AuthSafe
+		safe.Content.Bytes = der(der(list))
+		bad := der([]asn1.RawValue{{FullBytes: der(file.Version)}, raw(safe), file.MAC})
+		_, err := formats.Formats{}.Decode(spec.ContentPKCS12, bad, password)
+		if got := message(err); got != "decode pkcs12: "+want {
+			t.Errorf("error %q, want %q", got, want)
 		}
 	}
 }

@@ -125,7 +125,7 @@ func loadJKS(data []byte, password string) (keystore.KeyStore, []byte, error) {
 		return store, nil, err
 	}
 	if err := store.Load(bytes.NewReader(data), secret); err != nil {
-		return store, nil, fmt.Errorf("the password is wrong or the file is damaged: %w", err)
+		return store, nil, fmt.Errorf("%w: %w", errPassword, err)
 	}
 	if len(store.Aliases()) != entries {
 		return store, nil, errors.New("two entries have one alias")

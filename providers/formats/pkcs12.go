@@ -32,7 +32,7 @@ func encodePKCS12(h reconcile.Holding, password string, salts io.Reader) ([]byte
 }
 
 func decodePKCS12(data []byte, password string) (reconcile.Holding, error) {
-	if err := checkPKCS12(data); err != nil {
+	if err := checkPKCS12(data, password); err != nil {
 		return reconcile.Holding{}, err
 	}
 	key, leaf, chain, err := pkcs12.DecodeChain(data, password)
@@ -59,7 +59,7 @@ func encodeTrustPKCS12(trust [][]byte, alias, password string, salts io.Reader) 
 }
 
 func decodeTrustPKCS12(data []byte, password string) (reconcile.Holding, error) {
-	if err := checkPKCS12(data); err != nil {
+	if err := checkPKCS12(data, password); err != nil {
 		return reconcile.Holding{}, err
 	}
 	trusted, err := pkcs12.DecodeTrustStore(data, password)
