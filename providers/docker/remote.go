@@ -18,34 +18,15 @@ import (
 const carryTimeout = 2 * time.Minute
 
 func (e *Engine) read(ctx context.Context, queries []reconcile.PlaceQuery) []reconcile.PlaceContent {
-	return carry(ctx, e, queries, errand[reconcile.PlaceQuery, reconcile.PlaceContent]{
-		at:     func(q *reconcile.PlaceQuery) *reconcile.Location { return &q.At },
-		ask:    func(qs []reconcile.PlaceQuery) request { return request{Read: qs} },
-		answer: contents,
-		refuse: func(err error) reconcile.PlaceContent { return reconcile.PlaceContent{Err: err} },
-		absent: nothing,
-		look:   true,
-	})
+	return carry(ctx, e, queries, reading)
 }
 
 func (e *Engine) write(ctx context.Context, units []reconcile.Unit) []error {
-	return carry(ctx, e, units, errand[reconcile.Unit, error]{
-		at:     func(u *reconcile.Unit) *reconcile.Location { return &u.At },
-		ask:    func(us []reconcile.Unit) request { return request{Write: us} },
-		answer: faults,
-		refuse: func(err error) error { return err },
-		make:   true,
-	})
+	return carry(ctx, e, units, writing)
 }
 
 func (e *Engine) remove(ctx context.Context, removals []reconcile.Removal) []error {
-	return carry(ctx, e, removals, errand[reconcile.Removal, error]{
-		at:     func(r *reconcile.Removal) *reconcile.Location { return &r.At },
-		ask:    func(rs []reconcile.Removal) request { return request{Remove: rs} },
-		answer: faults,
-		refuse: func(err error) error { return err },
-		absent: func(reconcile.Removal) error { return nil },
-	})
+	return carry(ctx, e, removals, removing)
 }
 
 func contents(r response) []reconcile.PlaceContent {
@@ -76,6 +57,31 @@ type errand[Q, A any] struct {
 	make   bool      // directories are made
 }
 
+var (
+	reading = errand[reconcile.PlaceQuery, reconcile.PlaceContent]{
+		at:     func(q *reconcile.PlaceQuery) *reconcile.Location { return &q.At },
+		ask:    func(qs []reconcile.PlaceQuery) request { return request{Read: qs} },
+		answer: contents,
+		refuse: func(err error) reconcile.PlaceContent { return reconcile.PlaceContent{Err: err} },
+		absent: nothing,
+		look:   true,
+	}
+	writing = errand[reconcile.Unit, error]{
+		at:     func(u *reconcile.Unit) *reconcile.Location { return &u.At },
+		ask:    func(us []reconcile.Unit) request { return request{Write: us} },
+		answer: faults,
+		refuse: func(err error) error { return err },
+		make:   true,
+	}
+	removing = errand[reconcile.Removal, error]{
+		at:     func(r *reconcile.Removal) *reconcile.Location { return &r.At },
+		ask:    func(rs []reconcile.Removal) request { return request{Remove: rs} },
+		answer: faults,
+		refuse: func(err error) error { return err },
+		absent: func(reconcile.Removal) error { return nil },
+	}
+)
+
 // carry lets one courier carry out all items of one engine. If it cannot be started for all of them, because one
 // volume or directory cannot be mounted, each half is tried on its own, so that one failure stops no other.
 func carry[Q, A any](ctx context.Context, e *Engine, items []Q, c errand[Q, A]) []A {
@@ -103,19 +109,28 @@ func carry[Q, A any](ctx context.Context, e *Engine, items []Q, c errand[Q, A]) 
 		return answers
 	}
 	defer s.Close()
-	r, err := s.ask(ctx, c.ask(asked))
-	got := c.answer(r)
-	if err == nil && len(got) != len(asked) {
-		err = fmt.Errorf("courier: %d answers to %d questions", len(got), len(asked))
-	}
+	got := c.send(ctx, s, asked)
 	for n, i := range index {
-		if err != nil {
-			answers[i] = c.refuse(err)
-		} else {
-			answers[i] = got[n]
-		}
+		answers[i] = got[n]
 	}
 	return answers
+}
+
+// send has a courier carry out items. Where they, or what is found, are too much for one message, each half goes by
+// itself, so that a container that fills its files stops no other.
+func (c errand[Q, A]) send(ctx context.Context, s *stream, items []Q) []A {
+	r, err := s.ask(ctx, c.ask(items))
+	if half := len(items) / 2; half > 0 && errors.Is(err, errTooLarge) {
+		return append(c.send(ctx, s, items[:half]), c.send(ctx, s, items[half:])...)
+	}
+	got := c.answer(r)
+	if err == nil && len(got) != len(items) {
+		err = fmt.Errorf("courier: %d answers to %d questions", len(got), len(items))
+	}
+	if err != nil {
+		return repeat(len(items), c.refuse(err))
+	}
+	return got
 }
 
 // mountAll numbers the volumes and directories that the items are in: for each item the number of its mount, and
@@ -204,7 +219,10 @@ func (s *stream) ask(ctx context.Context, r request) (response, error) {
 	if err := readFrame(s, &a); err != nil {
 		return response{}, s.explain(fmt.Errorf("courier: %w", err))
 	}
-	if a.Error != "" {
+	switch {
+	case a.TooLarge:
+		return response{}, fmt.Errorf("courier: its answer: %w", errTooLarge)
+	case a.Error != "":
 		return response{}, fmt.Errorf("courier: %s", a.Error)
 	}
 	return a, nil

@@ -27,7 +27,11 @@ func ServeFiles(ctx context.Context, stdin io.Reader, stdout io.Writer, places r
 		if err != nil {
 			return fmt.Errorf("request: %w", err)
 		}
-		if err := writeFrame(stdout, carryOut(ctx, r, places)); err != nil {
+		err = writeFrame(stdout, carryOut(ctx, r, places))
+		if errors.Is(err, errTooLarge) {
+			err = writeFrame(stdout, response{TooLarge: true})
+		}
+		if err != nil {
 			return fmt.Errorf("answer: %w", err)
 		}
 	}

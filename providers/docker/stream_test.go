@@ -3,14 +3,19 @@ package docker
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/iotest"
 
+	"github.com/docker/docker/api/types"
 	"github.com/docker/docker/pkg/stdcopy"
 
 	"github.com/certwright/certwright/reconcile"
@@ -120,6 +125,53 @@ func TestServeFilesOfAnotherVersion(t *testing.T) {
 	if err := ServeFiles(t.Context(), strings.NewReader("\x00\x00\x00\x05nonsense"), &out, nil); err == nil {
 		t.Error("nonsense was taken for a request")
 	}
+}
+
+// TestTooMuchForOneMessage has places that together, and one that alone, hold more than a message may.
+func TestTooMuchForOneMessage(t *testing.T) {
+	near, far := net.Pipe()
+	defer near.Close()
+	go func() { _ = ServeFiles(t.Context(), far, stdcopy.NewStdWriter(far, stdcopy.Stdout), full{}) }()
+	said := &head{max: outputMax}
+	s := &stream{HijackedResponse: types.HijackedResponse{Conn: near}, out: &demux{r: near, stderr: said}, stderr: said}
+	var queries []reconcile.PlaceQuery
+	var units []reconcile.Unit
+	for _, size := range []int{26 << 20, 26 << 20, 0} {
+		queries = append(queries, reconcile.PlaceQuery{At: reconcile.Location{Sub: strconv.Itoa(size)}})
+		units = append(units, reconcile.Unit{Files: []reconcile.UnitFile{{Data: make([]byte, size)}}})
+	}
+	for i, c := range reading.send(t.Context(), s, queries) {
+		if c.Err != nil || strconv.Itoa(len(c.Files["f"].Data)) != queries[i].At.Sub {
+			t.Errorf("read %d: %d bytes, want %s: %v", i, len(c.Files["f"].Data), queries[i].At.Sub, c.Err)
+		}
+	}
+	alone := len(units)
+	units = append(units, reconcile.Unit{Files: []reconcile.UnitFile{{Data: make([]byte, frameMax)}}})
+	for i, err := range writing.send(t.Context(), s, units) {
+		if wrote := fmt.Sprintf("wrote %d", len(units[i].Files[0].Data)); i == alone && !errors.Is(err, errTooLarge) || i < alone && err.Error() != wrote {
+			t.Errorf("write %d: %v", i, err)
+		}
+	}
+}
+
+// full has places that hold as many bytes as their Sub says.
+type full struct{ reconcile.Places }
+
+func (full) Read(_ context.Context, queries []reconcile.PlaceQuery, _ bool) []reconcile.PlaceContent {
+	all := make([]reconcile.PlaceContent, len(queries))
+	for i, q := range queries {
+		size, _ := strconv.Atoi(q.At.Sub)
+		all[i].Files = map[string]reconcile.FileContent{"f": {Data: make([]byte, size)}}
+	}
+	return all
+}
+
+func (full) Write(_ context.Context, units []reconcile.Unit) []error {
+	all := make([]error, len(units))
+	for i, u := range units {
+		all[i] = errorf("wrote %d", len(u.Files[0].Data))
+	}
+	return all
 }
 
 func FuzzStream(f *testing.F) {

@@ -28,6 +28,7 @@ type request struct {
 // response answers a request: Contents for Read, Faults for the others, one each in the order of the request.
 type response struct {
 	Error    string
+	TooLarge bool // the answer has more than frameMax bytes: ask for less
 	Contents []content
 	Faults   []*fault
 }
@@ -37,6 +38,9 @@ type content struct {
 	reconcile.PlaceContent
 	Err *fault
 }
+
+// errTooLarge: a message has more than frameMax bytes. Nothing of it was sent.
+var errTooLarge = errors.New("too large for one message with a courier")
 
 // fault is an error that can travel without losing what callers tell apart.
 type fault struct {
@@ -77,7 +81,7 @@ func writeFrame(w io.Writer, message any) error {
 		return err
 	}
 	if len(data) > frameMax {
-		return fmt.Errorf("message of %d bytes; %d are allowed", len(data), frameMax)
+		return fmt.Errorf("%d bytes, %d are allowed: %w", len(data), frameMax, errTooLarge)
 	}
 	frame := binary.BigEndian.AppendUint32(make([]byte, 0, 4+len(data)), uint32(len(data)))
 	_, err = w.Write(append(frame, data...))
