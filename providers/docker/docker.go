@@ -184,6 +184,8 @@ func (e *Engine) silence(err error) string {
 	case errors.Is(err, context.DeadlineExceeded):
 		err = errors.New("no answer in time")
 		hint = "look whether it hangs, or is overloaded"
+	case errors.Is(err, errEndless):
+		hint = "look whether that is a Docker engine"
 	case client.IsErrConnectionFailed(err) && strings.Contains(err.Error(), "Cannot connect"):
 		err = errors.New("nothing can be connected to there")
 	default:

@@ -132,8 +132,9 @@ func (e endpoint) client() (*client.Client, error) {
 		}
 		transport.TLSClientConfig = config
 	}
+	requests := &http.Client{Transport: transport, CheckRedirect: client.CheckRedirect}
 	opts := []client.Opt{
-		client.WithHTTPClient(&http.Client{Transport: transport, CheckRedirect: client.CheckRedirect}),
+		client.WithHTTPClient(requests),
 		client.WithAPIVersionNegotiation(),
 	}
 	if strings.HasPrefix(e.address, "ssh://") {
@@ -146,6 +147,7 @@ func (e endpoint) client() (*client.Client, error) {
 		opts = append(opts, client.WithHost(e.address))
 	}
 	cli, err := client.NewClientWithOpts(opts...)
+	requests.Transport = bounded{requests.Transport} // only now: the client looks into its transport when it is made
 	if strings.HasPrefix(e.address, "ssh://") {
 		transport.Proxy = nil // WithHost sets it, and ssh has no use for an HTTP proxy
 	}

@@ -2,7 +2,10 @@ package docker
 
 import (
 	"fmt"
+	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -184,5 +187,25 @@ func TestPublished(t *testing.T) {
 		if diff := cmp.Diff(want, e.published(ports)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", address, diff)
 		}
+	}
+}
+
+// TestEndlessAnswer has an engine whose answers are longer than any that an engine gives.
+func TestEndlessAnswer(t *testing.T) {
+	long := make([]byte, replyMax)
+	for i := range long {
+		long[i] = ' '
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/containers/json") {
+			_, _ = w.Write(long)
+			_, _ = io.WriteString(w, "[]")
+		}
+	}))
+	defer server.Close()
+	e := New("core-02", Options{Endpoint: "tcp://" + server.Listener.Addr().String(), Getenv: func(string) string { return "" }})
+	want := "engine core-02 at " + e.end.address + " does not answer: its answer has more than 32 MiB; look whether that is a Docker engine"
+	if got := e.List(soon(t)).Err; got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
