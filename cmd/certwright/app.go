@@ -34,6 +34,7 @@ type app struct {
 	noColor       bool
 	noCouriers    bool
 	courierBinary string
+	hidden        []string // variables that hold passwords, by the spec
 }
 
 func (a *app) root() *cobra.Command {
@@ -81,6 +82,7 @@ func (a *app) load() (*spec.Spec, error) {
 		}
 		return nil, err
 	}
+	a.hidden = variables(s)
 	for i := range s.Bindings {
 		if p := &s.Bindings[i].Place; p.Directory != "" {
 			abs, err := filepath.Abs(p.Directory)
@@ -130,7 +132,7 @@ func (a *app) open(ctx context.Context, writer bool) (*session, error) {
 		return nil, err
 	}
 	engines := docker.Engines{spec.LocalHost: docker.New(spec.LocalHost, docker.Options{
-		Endpoint: a.host, Context: a.dockerContext, Getenv: a.getenv, Project: s.Project, CourierBinary: a.courierBinary,
+		Endpoint: a.host, Context: a.dockerContext, Getenv: a.getenv, Environ: a.environ(), Project: s.Project, CourierBinary: a.courierBinary,
 		ForceCourier: a.couriers, Secret: a.secret, Around: around, Now: a.now,
 	})}
 	local := &files.Local{Disk: d, Rand: rand.Reader}

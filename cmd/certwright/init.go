@@ -77,7 +77,7 @@ func (a *app) firstSpec(cmd *cobra.Command, f initial) (from string, text []byte
 		return "", nil, err
 	}
 	if f.running {
-		e := docker.New(spec.LocalHost, docker.Options{Endpoint: a.host, Context: a.dockerContext, Getenv: a.getenv, Now: a.now})
+		e := docker.New(spec.LocalHost, docker.Options{Endpoint: a.host, Context: a.dockerContext, Getenv: a.getenv, Environ: a.environ(), Now: a.now})
 		d, err := fromRunning(cmd.Context(), e, filepath.Base(folder))
 		return "the running containers", d.render(), err
 	}

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/certwright/certwright/spec"
@@ -51,12 +53,47 @@ func (a *app) readSecret(src spec.Source) ([]byte, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), secretTimeout)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, src.Command[0], src.Command[1:]...).Output()
+	cmd := exec.CommandContext(ctx, src.Command[0], src.Command[1:]...)
+	cmd.Env = a.environ()
+	out, err := cmd.Output()
 	if err != nil {
 		// What it printed may be half a password.
 		return nil, fmt.Errorf("%s: %s: %w", src.Pos, src.Command[0], withoutOutput(err))
 	}
 	return out, nil
+}
+
+// environ is the environment of a child: ours, without the variables that hold passwords.
+func (a *app) environ() []string {
+	return slices.DeleteFunc(os.Environ(), func(v string) bool {
+		name, _, _ := strings.Cut(v, "=")
+		return name == backupEnv || name == oldPassphraseEnv || slices.Contains(a.hidden, name)
+	})
+}
+
+// variables are those that a spec takes passwords from.
+func variables(s *spec.Spec) []string {
+	sources := []*spec.Source{s.Store.Passphrase}
+	for _, ca := range s.CAs {
+		if ca.Local != nil {
+			sources = append(sources, ca.Local.Passphrase)
+		}
+	}
+	for _, b := range s.Bindings {
+		for _, f := range b.Files {
+			sources = append(sources, f.Password)
+		}
+		for _, r := range b.Reload {
+			sources = append(sources, r.Password)
+		}
+	}
+	var names []string
+	for _, src := range sources {
+		if src != nil && src.Env != "" {
+			names = append(names, src.Env)
+		}
+	}
+	return names
 }
 
 func withoutOutput(err error) error {

@@ -293,3 +293,47 @@ func (s scene) openssl(args ...string) {
 	s.t.Helper()
 	tool(s.t, "env", append([]string{"--chdir", s.dir, "openssl"}, args...)...)
 }
+
+// TestNoPasswordInAChild looks at the environment of everything that is started: a command that gives a password,
+// and ssh.
+func TestNoPasswordInAChild(t *testing.T) {
+	s := offline(t)
+	s.write("ssh", "#!/bin/sh\nenv > "+s.dir+"/ssh.env\nexit 255\n")
+	s.write("password", "#!/bin/sh\nenv > "+s.dir+"/password.env\necho a keystore\n")
+	for _, name := range []string{"ssh", "password"} {
+		if err := os.Chmod(filepath.Join(s.dir, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("PATH", s.dir+":"+os.Getenv("PATH"))
+	for _, name := range []string{"STORE", "KEYSTORE", "REDIS", backupEnv, oldPassphraseEnv} {
+		t.Setenv(name, companyPassword)
+	}
+	s.write("tls.yaml", `version: 1
+project: children
+store: {passphrase: {env: STORE}}
+cas:
+  internal: {local: {}}
+identities:
+  web: {ca: internal, names: [web.test]}
+bindings:
+  web:
+    identity: web
+    directory: ./certs
+    files:
+      one.p12: {content: pkcs12, password: {env: KEYSTORE}}
+      two.p12: {content: pkcs12, password: {command: [password]}}
+  redis:
+    identity: web
+    container: redis
+    directory: ./redis
+    reload: {preset: redis, password: {env: REDIS}}
+`)
+	s.want(exitDone, "apply", "--only", "web")
+	_ = s.run("-H", "ssh://core-02", "plan")
+	for _, name := range []string{"ssh.env", "password.env"} {
+		if got := string(read(t, filepath.Join(s.dir, name))); !strings.Contains(got, "PATH=") || strings.Contains(got, companyPassword) {
+			t.Errorf("%s:\n%s", name, got)
+		}
+	}
+}

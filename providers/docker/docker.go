@@ -36,6 +36,8 @@ type Options struct {
 	Endpoint, Context string
 	// Getenv reads the environment; os.Getenv when nil.
 	Getenv func(string) string
+	// Environ is the environment of the ssh command, without passwords; this process's own when nil.
+	Environ []string
 	// Project is the owner mark on couriers.
 	Project string
 	// CourierBinary is a linux binary for the engine's architecture; "" takes the running one.
@@ -77,7 +79,7 @@ func New(host string, o Options) *Engine {
 	e := &Engine{host: host, o: o}
 	e.end, e.err = resolve(o)
 	if e.err == nil {
-		e.cli, e.err = e.end.client()
+		e.cli, e.err = e.end.client(o.Environ)
 	}
 	if e.err != nil {
 		e.err = fmt.Errorf("engine %s: %w", host, e.err)

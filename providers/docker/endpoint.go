@@ -122,8 +122,8 @@ func readJSON(path string, into any) error {
 	return nil
 }
 
-// client makes the API client of an endpoint.
-func (e endpoint) client() (*client.Client, error) {
+// client makes the API client of an endpoint. environ is the environment of ssh.
+func (e endpoint) client(environ []string) (*client.Client, error) {
 	transport := &http.Transport{MaxIdleConns: 6, IdleConnTimeout: answerTimeout}
 	if e.certs != "" || e.skipVerify {
 		config, err := e.tls()
@@ -138,7 +138,7 @@ func (e endpoint) client() (*client.Client, error) {
 		client.WithAPIVersionNegotiation(),
 	}
 	if strings.HasPrefix(e.address, "ssh://") {
-		dial, err := sshDialer(e.address)
+		dial, err := sshDialer(e.address, environ)
 		if err != nil {
 			return nil, err
 		}

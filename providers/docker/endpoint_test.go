@@ -178,6 +178,23 @@ func TestEngineOverSSH(t *testing.T) {
 	}
 }
 
+// TestSSHEnvironment gives ssh the environment it is said to have, and nothing else.
+func TestSSHEnvironment(t *testing.T) {
+	dir := t.TempDir()
+	seen := filepath.Join(dir, "seen")
+	if err := os.WriteFile(filepath.Join(dir, "ssh"), []byte("#!/bin/sh\nenv > "+seen+"\nexit 255\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	t.Setenv("STORE_PASSPHRASE", "correct horse")
+	o := Options{Endpoint: "ssh://core-02", Getenv: func(string) string { return "" }, Environ: []string{"SSH_AUTH_SOCK=/agent"}}
+	_ = New("core-02", o).List(soon(t))
+	got, err := os.ReadFile(seen)
+	if err != nil || strings.Contains(string(got), "correct horse") || !strings.Contains(string(got), "SSH_AUTH_SOCK=/agent") {
+		t.Errorf("%v: ssh has the environment\n%s", err, got)
+	}
+}
+
 // relay is the far end of TestEngineOverSSH: it joins the engine's socket with the standard input and output.
 func relay() {
 	conn, err := net.Dial("unix", os.Getenv("CERTWRIGHT_SOCKET"))

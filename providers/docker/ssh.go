@@ -15,7 +15,7 @@ import (
 
 // sshDialer reaches an engine over the ssh command of this machine, with its configuration, agent and known
 // hosts: each connection is one `ssh HOST docker system dial-stdio`, as the docker command does it.
-func sshDialer(address string) (func(ctx context.Context, network, addr string) (net.Conn, error), error) {
+func sshDialer(address string, environ []string) (func(ctx context.Context, network, addr string) (net.Conn, error), error) {
 	u, err := url.Parse(address)
 	if err != nil {
 		return nil, fmt.Errorf("endpoint %q: %w", address, err)
@@ -38,14 +38,15 @@ func sshDialer(address string) (func(ctx context.Context, network, addr string) 
 		args = append(args, "--host", "unix://"+u.Path)
 	}
 	args = append(args, "system", "dial-stdio")
-	return func(ctx context.Context, _, _ string) (net.Conn, error) { return dialCommand("ssh", args) }, nil
+	return func(ctx context.Context, _, _ string) (net.Conn, error) { return dialCommand("ssh", args, environ) }, nil
 }
 
 // dialCommand starts a command and makes a connection of its input and output. The command outlives the dialling
 // context, as connections do, and ends with the connection.
-func dialCommand(name string, args []string) (net.Conn, error) {
+func dialCommand(name string, args, environ []string) (net.Conn, error) {
 	near, far := net.Pipe()
 	cmd := exec.Command(name, args...)
+	cmd.Env = environ
 	stderr := &head{max: 300}
 	cmd.Stdout, cmd.Stderr = far, stderr
 	stdin, err := cmd.StdinPipe()
