@@ -57,6 +57,36 @@ func TestLoadMerges(t *testing.T) {
 	}
 }
 
+// TestLoadSamePlace spells one directory in several ways: two bindings in it would undo each other without end.
+func TestLoadSamePlace(t *testing.T) {
+	folder(t, map[string]string{"real/x": "", ".certwright/x": ""})
+	for link, to := range map[string]string{"link": "real", "store": ".certwright"} {
+		if err := os.Symlink(to, link); err != nil {
+			t.Fatal(err)
+		}
+	}
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := head + "cas: {root: {local: {}}}\nidentities: {web: {ca: root, names: [web]}}\nbindings:\n"
+	for i, dir := range []string{"real", "link", here + "/real", "real/new", "link/new", "store/x", here + "/.certwright"} {
+		text += fmt.Sprintf("  b%d: {identity: web, directory: %s}\n", i, dir)
+	}
+	if err := os.WriteFile("tls.yaml", []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	_, err = spec.Load([]string{"tls.yaml"}, env)
+	want := `tls.yaml:7:23: bindings.b1.directory: the binding "b0" has this directory already, at tls.yaml:6:23
+tls.yaml:8:23: bindings.b2.directory: the binding "b0" has this directory already, at tls.yaml:6:23
+tls.yaml:10:23: bindings.b4.directory: the binding "b3" has this directory already, at tls.yaml:9:23
+tls.yaml:11:23: bindings.b5.directory: belongs to the store
+tls.yaml:12:23: bindings.b6.directory: belongs to the store`
+	if diff := cmp.Diff(want, fmt.Sprint(err)); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
 func TestLoadErrors(t *testing.T) {
 	for name, test := range map[string]struct {
 		files map[string]string

@@ -37,7 +37,23 @@ func Load(paths []string, env func(string) (string, bool)) (*Spec, error) {
 	if len(errs) > 0 {
 		return nil, join(errs)
 	}
-	return Parse(inputs, env)
+	return parse(inputs, env, real)
+}
+
+// real is where path leads on this machine, through links, as far as it exists.
+func real(path string) string {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return path
+	}
+	for dir, below := abs, ""; ; dir, below = filepath.Dir(dir), filepath.Join(filepath.Base(dir), below) {
+		if found, err := filepath.EvalSymlinks(dir); err == nil {
+			return filepath.Join(found, below)
+		}
+		if dir == filepath.Dir(dir) {
+			return abs
+		}
+	}
 }
 
 // expand names the files that paths stand for.
@@ -123,12 +139,19 @@ type parser struct {
 	identities index
 	bindings   index
 	places     map[string]value // which binding has a place already
+	real       func(path string) string
+	storeReal  string // of the store's directory; "" when it has none
 }
 
-// Parse is Load over bytes: it touches no file.
+// Parse is Load over bytes: it touches no file, and so takes two spellings of one directory for two.
 func Parse(inputs []Input, env func(string) (string, bool)) (*Spec, error) {
+	return parse(inputs, env, filepath.Clean)
+}
+
+func parse(inputs []Input, env func(string) (string, bool), real func(string) string) (*Spec, error) {
 	p := &parser{
 		env:        env,
+		real:       real,
 		guesses:    100_000,
 		hosts:      newIndex("host"),
 		cas:        newIndex("CA"),
@@ -162,6 +185,9 @@ func (p *parser) sections(roots []*mapping) {
 	}
 	p.project(p.once(roots, "project"), roots)
 	p.store(p.once(roots, "store"))
+	if dir := p.spec.Store.Directory; dir != "" {
+		p.storeReal = p.real(dir)
+	}
 	p.readDefaults(p.once(roots, "defaults"))
 	p.swarm(p.once(roots, "swarm"))
 	for _, v := range p.named(roots, "hosts", &p.hosts) {

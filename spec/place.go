@@ -27,8 +27,7 @@ func (p *parser) place(m *mapping, b Binding) Place {
 	case "":
 		p.errorf(m.v, "needs a place: one of directory, volume, path")
 	case "directory":
-		place.Directory = p.directory(v, b.Host)
-		taken = place.Directory
+		place.Directory, taken = p.directory(v, b.Host)
 	case "volume":
 		place.Volume = p.text(v)
 		if s := place.Volume; s != "" && (len(s) < 2 || !isDockerName(s)) {
@@ -63,20 +62,24 @@ func (p *parser) take(v value, place string) {
 	p.places[place] = v
 }
 
-func (p *parser) directory(v value, host Ref) string {
+// directory returns a directory as it is written and as it is.
+func (p *parser) directory(v value, host Ref) (dir, real string) {
 	if host.Name != LocalHost {
 		s := p.text(v)
 		if s != "" && !filepath.IsAbs(s) {
 			p.errorf(v, "must be absolute on a host other than local")
 		}
-		return filepath.Clean(s)
+		return filepath.Clean(s), filepath.Clean(s)
 	}
-	dir := p.path(v)
-	store := p.spec.Store.Directory
-	if dir != "" && store != "" && (dir == store || strings.HasPrefix(dir, store+string(filepath.Separator))) {
+	dir = p.path(v)
+	if dir == "" {
+		return "", ""
+	}
+	real = p.real(dir)
+	if below, err := filepath.Rel(p.storeReal, real); err == nil && p.storeReal != "" && filepath.IsLocal(below) {
 		p.errorf(v, "belongs to the store")
 	}
-	return dir
+	return dir, real
 }
 
 // inContainer returns an absolute path inside a container.
