@@ -116,6 +116,9 @@ func (p *parser) subject(v value, commonName string) Subject {
 	return s
 }
 
+// maxParents is how many CAs of a chain some clients look at (Mbed TLS: MBEDTLS_X509_MAX_INTERMEDIATE_CA).
+const maxParents = 8
+
 // checkCAs looks at what CAs say about each other, once all are known.
 func (p *parser) checkCAs() {
 	const (
@@ -123,7 +126,7 @@ func (p *parser) checkCAs() {
 		climbing
 		seen
 	)
-	state := make([]int, len(p.spec.CAs))
+	state, depth := make([]int, len(p.spec.CAs)), make([]int, len(p.spec.CAs))
 	for i := range p.spec.CAs {
 		var chain []int
 		for at := i; at >= 0 && state[at] != seen; at = p.parent(at) {
@@ -134,8 +137,15 @@ func (p *parser) checkCAs() {
 			state[at] = climbing
 			chain = append(chain, at)
 		}
-		for _, at := range chain {
+		for _, at := range slices.Backward(chain) { // from the root down
 			state[at] = seen
+			if above := p.parent(at); above >= 0 {
+				depth[at] = depth[above] + 1
+			}
+			if depth[at] > maxParents {
+				p.errorf(p.caNodes[at].get("parent"), "a chain has at most %d CAs, and this is one more", maxParents+1)
+				p.spec.CAs[at].Local.Parent, depth[at] = nil, 0
+			}
 		}
 	}
 	for i := range p.spec.CAs {

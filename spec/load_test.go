@@ -164,7 +164,17 @@ func TestHostile(t *testing.T) {
 	for i := range 10_000 {
 		fmt.Fprintf(&refs, "  b%d: {identity: a-service-with-a-wrong-name-%d, directory: certs/%d}\n", i, i, i)
 	}
+	var chain strings.Builder
+	chain.WriteString(head + "cas:\n  c0: {local: {}}\n")
+	for i := range 50_000 {
+		fmt.Fprintf(&chain, "  c%d: {local: {parent: c%d}}\n", i+1, i)
+	}
+	chain.WriteString("identities:\n")
+	for i := range 50_000 {
+		fmt.Fprintf(&chain, "  i%d: {ca: c50000, names: [a]}\n", i)
+	}
 	for name, text := range map[string]string{
+		"chain of CAs":      chain.String(),
 		"wide aliases":      head + wide,
 		"many suggestions":  refs.String(),
 		"open brackets":     strings.Repeat("[", maxFile),
