@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"slices"
@@ -18,6 +19,7 @@ import (
 const (
 	secretTimeout = 30 * time.Second
 	secretMax     = 4096
+	secretRead    = secretMax + 3 // with the end of its line, and a byte that is too much
 )
 
 // secret reads a password from where the spec says, without the end of its line.
@@ -26,11 +28,12 @@ func (a *app) secret(src spec.Source) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	cut := len(data) == secretRead
 	data = bytes.TrimRight(data, "\r\n")
 	if len(data) == 0 {
 		return nil, fmt.Errorf("%s: the password is empty", src.Pos)
 	}
-	if len(data) > secretMax {
+	if cut || len(data) > secretMax {
 		return nil, fmt.Errorf("%s: the password is longer than %d bytes", src.Pos, secretMax)
 	}
 	return data, nil
@@ -45,7 +48,12 @@ func (a *app) readSecret(src spec.Source) ([]byte, error) {
 		}
 		return []byte(v), nil
 	case src.File != "":
-		data, err := os.ReadFile(src.File)
+		f, err := os.Open(src.File)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", src.Pos, err)
+		}
+		defer f.Close()
+		data, err := io.ReadAll(io.LimitReader(f, secretRead))
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", src.Pos, err)
 		}
@@ -53,10 +61,12 @@ func (a *app) readSecret(src spec.Source) ([]byte, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), secretTimeout)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, src.Command[0], src.Command[1:]...)
-	cmd.Env = a.environ()
-	out, err := cmd.Output()
-	if err != nil {
+	var out limited
+	c := exec.CommandContext(ctx, src.Command[0], src.Command[1:]...)
+	c.Env = a.environ()
+	c.Stdout = &out
+	c.WaitDelay = time.Second // what it leaves behind may hold its output open for ever
+	if err := c.Run(); err != nil && len(out) < secretRead {
 		// What it printed may be half a password.
 		return nil, fmt.Errorf("%s: %s: %w", src.Pos, src.Command[0], withoutOutput(err))
 	}
@@ -96,10 +106,25 @@ func variables(s *spec.Spec) []string {
 	return names
 }
 
+// limited takes no more than is read of a password, from what may print without end.
+type limited []byte
+
+func (l *limited) Write(p []byte) (int, error) {
+	n := min(len(p), secretRead-len(*l))
+	*l = append(*l, p[:n]...)
+	if n < len(p) {
+		return n, io.ErrShortWrite
+	}
+	return n, nil
+}
+
 func withoutOutput(err error) error {
 	var e *exec.ExitError
 	if errors.As(err, &e) {
 		return fmt.Errorf("exit status %d", e.ExitCode())
+	}
+	if errors.Is(err, exec.ErrWaitDelay) {
+		return errors.New("it ended, but something it started still holds its output")
 	}
 	return err
 }
