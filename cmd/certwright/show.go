@@ -15,6 +15,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/spf13/cobra"
 )
@@ -52,13 +53,17 @@ func (a *app) showCommand() *cobra.Command {
 
 // certificates are those of a file, else of an identity or a CA of the store.
 func (a *app) certificates(cmd *cobra.Command, what string) ([][]byte, error) {
-	f, err := os.Open(what)
-	if err == nil {
+	info, err := os.Stat(what)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	if err == nil && !info.IsDir() { // a directory of files is often called as the identity in it
+		f, err := os.Open(what)
+		if err != nil {
+			return nil, err
+		}
 		defer f.Close()
 		return fromPEM(what, f)
-	}
-	if !errors.Is(err, os.ErrNotExist) {
-		return nil, err
 	}
 	s, err := a.open(cmd.Context(), false)
 	if err != nil {
@@ -79,7 +84,11 @@ func (a *app) certificates(cmd *cobra.Command, what string) ([][]byte, error) {
 		}
 		return out, nil
 	}
-	return nil, fmt.Errorf("%s is no file, and the store has no identity or CA of that name", what)
+	is := "no file"
+	if info != nil {
+		is = "a directory"
+	}
+	return nil, fmt.Errorf("%s is %s, and the store has no identity or CA of that name", what, is)
 }
 
 func fromPEM(name string, r io.Reader) ([][]byte, error) {
@@ -110,11 +119,11 @@ func (a *app) show(c *x509.Certificate) {
 	t := a.table()
 	row := func(what, value string) {
 		if value != "" {
-			t.row(what, value)
+			t.row(what, printable(value))
 		}
 	}
-	t.row("subject", dn(c.Subject.String()))
-	t.row("issuer", dn(c.Issuer.String()))
+	row("subject", dn(c.Subject.String()))
+	row("issuer", dn(c.Issuer.String()))
 	t.row("serial", hex.EncodeToString(c.SerialNumber.Bytes()))
 	t.row("valid", stamp(c.NotBefore)+" to "+stamp(c.NotAfter)+a.validity(c))
 	row("names", strings.Join(names(c), ", "))
@@ -133,6 +142,16 @@ func dn(s string) string {
 		return "(empty)"
 	}
 	return s
+}
+
+// printable keeps what a stranger wrote into a certificate from steering the terminal.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsGraphic(r) {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, s)
 }
 
 func (a *app) validity(c *x509.Certificate) string {
