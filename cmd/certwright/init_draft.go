@@ -101,7 +101,7 @@ func (w workload) place() (whole *workloadMount, files []workloadMount) {
 
 func (d draft) render() []byte {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "# Made by `certwright init` from %s. Comments say what was guessed; read them before the first apply.\n", d.from)
+	fmt.Fprintf(&b, "# Made by `certwright init` from %s. Comments say what was guessed; read them before the first apply.\n", printable(d.from))
 	fmt.Fprintf(&b, "version: 1\nproject: %s\n", quoted(d.project))
 	b.WriteString("\ncas:\n  internal:\n    local: {lifetime: 10y}\n")
 	if len(d.all) == 0 {
@@ -143,20 +143,20 @@ func (w workload) binding(b *bytes.Buffer, taken map[string]string) {
 			key, at = "volume", whole.volume
 		}
 		if other := taken[key+at]; other != "" {
-			fmt.Fprintf(b, "    # It shares %s with %s, but its key is its own: mount this directory at %s instead.\n", at, other, whole.target)
+			fmt.Fprintf(b, "    # It shares %s with %s, but its key is its own: mount this directory at %s instead.\n", printable(at), other, printable(whole.target))
 			whole, shared, key, at = nil, true, "directory", "./certs/"+w.name
 		}
 	}
 	taken[key+at] = w.name
 	switch {
 	case whole != nil:
-		fmt.Fprintf(b, "    %s: %s        # mounted at %s\n", key, quoted(at), whole.target)
+		fmt.Fprintf(b, "    %s: %s        # mounted at %s\n", key, quoted(at), printable(whole.target))
 	case len(files) > 0:
 		target := path.Dir(files[0].target)
 		if !certificatePath.MatchString(target) {
 			target = "a path of its own" // mounted there it would hide what else is in that directory
 		}
-		fmt.Fprintf(b, "    # It mounts single files, which stay the old ones when they are replaced: mount this directory at %s instead.\n", target)
+		fmt.Fprintf(b, "    # It mounts single files, which stay the old ones when they are replaced: mount this directory at %s instead.\n", printable(target))
 		fmt.Fprintf(b, "    %s: %s\n", key, quoted(at))
 	case shared:
 		fmt.Fprintf(b, "    %s: %s\n", key, quoted(at))

@@ -144,7 +144,7 @@ func dn(s string) string {
 	return s
 }
 
-// printable keeps what a stranger wrote into a certificate from steering the terminal.
+// printable keeps what a stranger wrote from steering the terminal, and on its line.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsGraphic(r) {
