@@ -48,9 +48,7 @@ func (a *app) apply(ctx context.Context, f applying, wish func(*spec.Spec, *reco
 	if err := a.mayInit(s.spec, f.initStore); err != nil {
 		return err
 	}
-	if err := a.warn(s.spec); err != nil {
-		return err
-	}
+	a.warn(s.spec)
 	scope, err := scopeOf(s.spec, f.names, f.prune)
 	if err != nil {
 		return err
@@ -121,11 +119,8 @@ func proved(s reconcile.Status, scope reconcile.Scope) bool {
 
 // conclude says how the bindings stand now and gives the exit code. patience is how long they were waited for.
 func (a *app) conclude(s *session, scope reconcile.Scope, patience time.Duration, out reconcile.Outcome, status reconcile.Status) error {
-	switch nothing := len(out.Done) == 0 && out.Plan.Empty(); {
-	case nothing && len(out.Plan.Blocked) > 0:
-		fmt.Fprintf(a.out, "%s: nothing that can be done.\n", s.spec.Project)
-	case nothing:
-		fmt.Fprintf(a.out, "%s: nothing to do.\n", s.spec.Project)
+	if len(out.Done) == 0 && out.Plan.Empty() {
+		fmt.Fprintf(a.out, "%s: %s.\n", s.spec.Project, summary(out.Plan))
 	}
 	for i, b := range status.Bindings {
 		if why, failed := out.Failed["binding/"+b.Name]; failed && b.State == reconcile.Progressing {
@@ -169,20 +164,20 @@ func (a *app) left(s *spec.Spec, p reconcile.Plan) {
 
 // tally counts the bindings by state, and leaves only those that are not settled to be listed one by one.
 func (a *app) tally(status *reconcile.Status, scope reconcile.Scope) {
-	count := map[string]int{}
+	by := map[string]int{}
 	var rest []reconcile.BindingStatus
 	for _, b := range status.Bindings {
 		if !scope.Has(b.Name) {
 			continue
 		}
-		count[string(b.State)]++
+		by[string(b.State)]++
 		if !b.State.Settled() {
 			rest = append(rest, b)
 		}
 	}
 	status.Bindings = rest
-	for state, n := range reconcile.Sorted(count) {
-		fmt.Fprintf(a.out, "  %d bindings are %s\n", n, a.paint(stateColour(reconcile.BindingState(state)), state))
+	for state, n := range reconcile.Sorted(by) {
+		fmt.Fprintf(a.out, "  %s %s\n", count(n, "binding is", "bindings are"), a.paint(stateColour(reconcile.BindingState(state)), state))
 	}
 }
 
@@ -212,11 +207,10 @@ func (a *app) lost(err error) error {
 }
 
 // warn prints what is allowed and probably not meant.
-func (a *app) warn(s *spec.Spec) error {
+func (a *app) warn(s *spec.Spec) {
 	for _, w := range s.Warnings {
-		fmt.Fprintf(a.err, "certwright: warning: %s: %s: %s\n", w.Pos, w.Path, w.Msg)
+		fmt.Fprintf(a.err, "certwright: warning: %s\n", w)
 	}
-	return nil
 }
 
 // record changes the state before the first pass: a wish.

@@ -28,7 +28,7 @@ func TestManyBindings(t *testing.T) {
 		t.Fatal(err)
 	}
 	out := c.want(exitPart, "apply").out
-	want := fmt.Sprintf("  1 bindings are Blocked\n  %d bindings are Unverified\n\nBindings\n  roots007  Blocked  ", listedSteps+9)
+	want := fmt.Sprintf("  1 binding is Blocked\n  %d bindings are Unverified\n\nBindings\n  roots007  Blocked  ", listedSteps+9)
 	if !strings.Contains(out, want) || strings.Contains(out, "roots008  Unverified") {
 		t.Errorf("apply says:\n%s", out)
 	}

@@ -98,13 +98,9 @@ func (a *app) printPlan(p reconcile.Plan, output string) error {
 }
 
 func (a *app) planText(p reconcile.Plan) {
-	switch {
-	case p.Empty() && len(p.Blocked) == 0:
-		fmt.Fprintf(a.out, "%s: nothing to do.\n", p.Project)
-	case p.Empty():
-		fmt.Fprintf(a.out, "%s: nothing that can be done.\n", p.Project)
-	default:
-		fmt.Fprintf(a.out, "%s: %s.\n\n", p.Project, summary(p))
+	fmt.Fprintf(a.out, "%s: %s.\n", p.Project, summary(p))
+	if !p.Empty() {
+		fmt.Fprintln(a.out)
 	}
 	t := a.table()
 	for _, s := range p.Steps {
@@ -129,10 +125,13 @@ func (a *app) refusals(title, colour string, all []reconcile.Refusal) {
 }
 
 func summary(p reconcile.Plan) string {
-	s := fmt.Sprintf("%d steps", len(p.Steps))
-	if len(p.Steps) == 1 {
-		s = "1 step"
+	switch {
+	case p.Empty() && len(p.Blocked) > 0:
+		return "nothing that can be done"
+	case p.Empty():
+		return "nothing to do"
 	}
+	s := count(len(p.Steps), "step", "steps")
 	if names := interrupted(p); len(names) > 0 {
 		return s + ", interrupting " + strings.Join(names, ", ")
 	}
@@ -178,20 +177,27 @@ func sign(a reconcile.Action) string {
 }
 
 func planMarkdown(w io.Writer, p reconcile.Plan) {
-	if p.Empty() {
-		fmt.Fprintf(w, "**%s**: nothing to do.\n", p.Project)
-	} else {
-		fmt.Fprintf(w, "**%s**: %s.\n\n| | step | why |\n|---|---|---|\n", p.Project, summary(p))
+	fmt.Fprintf(w, "**%s**: %s.\n", p.Project, summary(p))
+	if !p.Empty() {
+		fmt.Fprint(w, "\n| | step | why |\n|---|---|---|\n")
 	}
 	for _, s := range p.Steps {
 		fmt.Fprintf(w, "| %d | %s | %s |\n", s.ID, cell(s.Action.String()), cell(s.Reason))
 	}
 	for _, r := range p.Blocked {
-		fmt.Fprintf(w, "\n> **Blocked** %s: %s %s\n", r.Subject, r.Reason, r.Hint)
+		fmt.Fprintf(w, "\n> **Blocked** %s\n", quotation(r))
 	}
 	for _, r := range p.Waiting {
-		fmt.Fprintf(w, "\n> Waiting %s: %s %s\n", r.Subject, r.Reason, r.Hint)
+		fmt.Fprintf(w, "\n> Waiting %s\n", quotation(r))
 	}
+}
+
+func quotation(r reconcile.Refusal) string {
+	s := r.Subject + ": " + r.Reason
+	if r.Hint != "" {
+		s += "; " + r.Hint
+	}
+	return strings.ReplaceAll(s, "\n", " ")
 }
 
 // cell keeps a table's cell in its place.
