@@ -59,6 +59,7 @@ func (a *app) root() *cobra.Command {
 	f.StringArrayVarP(&a.files, "file", "f", []string{"tls.yaml"}, "the spec: a file or a directory, may be given several times")
 	f.StringVarP(&a.host, "host", "H", "", "the Docker engine, as docker has it")
 	f.StringVarP(&a.dockerContext, "context", "c", "", "the Docker context, as docker has it")
+	root.MarkFlagsMutuallyExclusive("host", "context")
 	f.StringVar(&a.logFormat, "log-format", "text", "text or json")
 	f.BoolVarP(&a.verbose, "verbose", "v", false, "log every effect")
 	f.BoolVar(&a.noColor, "no-color", false, "no colour, also where the output is a terminal")
