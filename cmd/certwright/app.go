@@ -3,12 +3,9 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"runtime/debug"
-	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -77,10 +74,6 @@ func (a *app) root() *cobra.Command {
 func (a *app) load() (*spec.Spec, error) {
 	s, err := spec.Load(a.files, lookup(a.getenv))
 	if err != nil {
-		var missing *os.PathError
-		if errors.As(err, &missing) && errors.Is(err, os.ErrNotExist) {
-			return nil, hinted{err, "`certwright init` writes a first tls.yaml; -f names another file"}
-		}
 		return nil, err
 	}
 	a.hidden = variables(s)
@@ -152,13 +145,7 @@ func (a *app) open(ctx context.Context, writer bool) (*session, error) {
 func only(s *spec.Spec, names []string) error {
 	for _, n := range names {
 		if s.BindingByName(n) == nil {
-			return unknown("binding", n, slices.Collect(func(yield func(string) bool) {
-				for _, b := range s.Bindings {
-					if !yield(b.Name) {
-						return
-					}
-				}
-			}))
+			return unknown("binding", n, bindingNames(s))
 		}
 	}
 	return nil
