@@ -11,6 +11,7 @@ import (
 var (
 	text     = `{"$ref":"#/$defs/text"}`
 	name     = text
+	argument = `{"type":"string"}`
 	boolean  = orVariable(`{"type":"boolean"}`)
 	duration = pattern(`^([0-9]+[ywdhms])+$`)
 	fraction = pattern(`^[0-9]+/[0-9]+$`)

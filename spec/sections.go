@@ -63,7 +63,7 @@ var emptySection = section{"empty", nil}
 var sourceSection = section{"source", []key{
 	{"env", pattern(`^[A-Za-z_][A-Za-z0-9_]*$`), optional, "The name of an environment variable."},
 	{"file", text, optional, "A file, relative to this one."},
-	{"command", listOf(text), optional, "A command and its arguments; what it prints is used."},
+	{"command", listOf(argument), optional, "A command and its arguments; what it prints is used."},
 }}
 
 var hostSection = section{"host", []key{

@@ -64,7 +64,7 @@ var reloadSection = section{"reload", []key{
 	{"username", text, optional, "Preset: who asks the server."},
 	{"password", in("source"), optional, "Preset: the password of who asks."},
 	{"signal", pattern(`^(SIG)?[A-Z0-9]+$`), optional, "A signal to the container's first process."},
-	{"exec", listOf(`{"type":"string"}`), optional, "A command in the container, and its arguments."},
+	{"exec", listOf(argument), optional, "A command in the container, and its arguments."},
 	{"user", text, optional, "Exec: who runs the command."},
 	{"timeout", duration, optional, "Exec and HTTP: default 30s"},
 	{"http", in("http"), optional, "A request to the consumer."},
@@ -73,7 +73,7 @@ var reloadSection = section{"reload", []key{
 var httpSection = section{"http", []key{
 	{"method", enum(methods), optional, "Default: POST"},
 	{"url", pattern(`^https?://`), required, "Where to."},
-	{"body", `{"type":"string"}`, optional, "What is sent."},
+	{"body", argument, optional, "What is sent."},
 }}
 
 var probeSection = section{"probe", []key{

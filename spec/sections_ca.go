@@ -51,7 +51,7 @@ var listenSection = section{"listen", []key{
 }}
 
 var dns01Section = section{"dns01", []key{
-	{"command", listOf(text), required, "A command that sets the record."},
+	{"command", listOf(argument), required, "A command that sets the record."},
 }}
 
 var eabSection = section{"eab", []key{
@@ -67,5 +67,5 @@ var vaultSection = section{"vault", []key{
 }}
 
 var commandSection = section{"command", []key{
-	{"command", listOf(text), required, "A command and its arguments."},
+	{"command", listOf(argument), required, "A command and its arguments."},
 }}
