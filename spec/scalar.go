@@ -29,6 +29,8 @@ func (p *parser) mustBe(v value, wanted string) {
 			is, quoteIt = "a number", " (quote it)"
 		case "!!bool":
 			is, quoteIt = "true or false", " (quote it)"
+		case mergeTag:
+			is, quoteIt = `"<<"`, " (quote it)"
 		case "!!timestamp":
 			is, quoteIt = "a date", " (quote it)"
 		}
