@@ -52,6 +52,9 @@ func (p *parser) full() bool {
 }
 
 func (p *parser) warnf(v value, format string, args ...any) {
+	if len(p.spec.Warnings) == maxErrors {
+		return // an alias to a list of names is cheap, and warns of each of them again
+	}
 	p.spec.Warnings = append(p.spec.Warnings, Warning{v.pos(), v.path(), fmt.Sprintf(format, args...)})
 }
 

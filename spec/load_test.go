@@ -206,3 +206,20 @@ func TestHostile(t *testing.T) {
 }
 
 const maxFile = 4 << 20
+
+// TestManyWarnings lets aliases multiply what is warned of.
+func TestManyWarnings(t *testing.T) {
+	var text strings.Builder
+	text.WriteString(head + "cas: {root: {local: {}}}\nx-names: &names [a_0")
+	for i := range 99 {
+		fmt.Fprintf(&text, ", a_%d", i+1)
+	}
+	text.WriteString("]\nidentities:\n")
+	for i := range 50 {
+		fmt.Fprintf(&text, "  i%d: {ca: root, names: *names}\n", i)
+	}
+	s, err := spec.Parse([]spec.Input{{Name: "tls.yaml", Data: []byte(text.String())}}, env)
+	if err != nil || len(s.Warnings) != 1000 {
+		t.Errorf("%d warnings, %v", len(s.Warnings), err)
+	}
+}
