@@ -80,6 +80,79 @@ func TestVolumeOfCompose(t *testing.T) {
 	})
 }
 
+// TestMounts has containers whose mounts decide where a binding's files go, or that they cannot.
+func TestMounts(t *testing.T) {
+	bind := func(src, dst string) reconcile.Mount {
+		return reconcile.Mount{Type: "bind", Source: src, Destination: dst}
+	}
+	volume := func(name, dst string) reconcile.Mount {
+		return reconcile.Mount{Type: "volume", Name: name, Destination: dst}
+	}
+	for _, row := range []struct {
+		name, place, want string
+		mounts            []reconcile.Mount
+	}{
+		{"the nearest mount", "path: /certs/deep", "place roots in volume deep", []reconcile.Mount{volume("deep", "/certs/deep"), volume("certs", "/certs")}},
+		{"in any order", "path: /certs/deep", "place roots in volume deep", []reconcile.Mount{volume("certs", "/certs"), volume("deep", "/certs/deep")}},
+		{"a folder of one", "path: /certs/deep", "place roots in volume certs/deep", []reconcile.Mount{volume("certs", "/certs"), volume("other", "/certs/dee")}},
+		{
+			"single files", "path: /certs\n    layout: plain\n    files: {ca.pem: ca, ca.der: ca-der}", "place roots in /srv/single, written in place",
+			[]reconcile.Mount{bind("/srv/single/ca.pem", "/certs/ca.pem"), bind("/srv/single/ca.der", "/certs/ca.der")},
+		},
+		{
+			"single files of two directories", "path: /certs\n    layout: plain\n    files: {ca.pem: ca, ca.der: ca-der}",
+			"/certs in x is not on a mount and would be lost with the container",
+			[]reconcile.Mount{bind("/srv/single/ca.pem", "/certs/ca.pem"), bind("/srv/other/ca.der", "/certs/ca.der")},
+		},
+		{
+			"single files of generations", "directory: /srv/single",
+			"single files of /srv/single are mounted, which pins what they are now", []reconcile.Mount{bind("/srv/single/ca.pem", "/ca.pem")},
+		},
+		{
+			"memory", "path: /certs", "/certs in x is on a mount of type tmpfs, which cannot be written from outside",
+			[]reconcile.Mount{{Type: "tmpfs", Destination: "/certs"}},
+		},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				e := newEstate(t)
+				e.steady()
+				e.create("roots", memory.Container{Container: reconcile.Container{Name: "x", Mounts: row.mounts}})
+				e.edit("    trust: [internal]\n    directory: /srv/roots\n", "    trust: [internal]\n    container: x\n    "+row.place+"\n")
+				var got []string
+				plan := e.plan(reconcile.Scope{Prune: reconcile.PruneNone})
+				for _, s := range plan.Steps {
+					got = append(got, s.Action.String())
+				}
+				for _, r := range plan.Blocked {
+					got = append(got, r.Reason)
+				}
+				if d := cmp.Diff([]string{row.want}, got); d != "" {
+					t.Errorf("-want +got:\n%s", d)
+				}
+			})
+		})
+	}
+}
+
+// TestOneOff has a container that Compose ran once for a service: it is none of the service's.
+func TestOneOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEstate(t)
+		for name, once := range map[string]string{"shop-cache-1": "False", "shop-cache-run-1": "True"} {
+			e.create("roots", memory.Container{Container: reconcile.Container{Name: name, Labels: map[string]string{
+				"com.docker.compose.project": "shop", "com.docker.compose.service": "cache", "com.docker.compose.oneoff": once,
+			}}})
+		}
+		e.edit("    trust: [internal]\n    directory: /srv/roots\n", "    trust: [internal]\n    container: {compose: shop/cache}\n    directory: /srv/roots\n")
+		w := e.observe()
+		status := reconcile.Assess(e.spec, w, reconcile.Diff(e.spec, w, reconcile.Scope{}))
+		if all := status.Bindings[4].Targets; len(all) != 1 || all[0].Name != "shop-cache-1" {
+			t.Errorf("targets: %v", all)
+		}
+	})
+}
+
 // TestHeldIdentity has an identity that cannot be read, and a trust that is yet to be made: nothing is placed by halves.
 func TestHeldIdentity(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

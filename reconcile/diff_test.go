@@ -149,6 +149,15 @@ func TestDiff(t *testing.T) {
 			want: "1 remove the files of roots from /srv/roots: left the spec\n",
 		},
 		{
+			name: "a binding and its identity left the spec",
+			do: func(e *estate) {
+				_ = e.Destroy(e.ids["client"][0])
+				e.edit("  client:\n    identity: client\n    container: client\n    path: /certs\n    reload: {signal: USR1}\n", "",
+					"  client: {ca: services, usages: [client]}\n", "")
+			},
+			want: "1 remove the files of client from /srv/client: left the spec\n2 forget identity client: left the spec [1]\n",
+		},
+		{
 			name:  "but not under --only",
 			do:    func(e *estate) { e.edit("  roots:\n    trust: [internal]\n    directory: /srv/roots\n", "") },
 			scope: reconcile.Scope{Only: []string{"web"}},
@@ -214,6 +223,22 @@ func TestDiff(t *testing.T) {
 2 place many in volume many-certs: follows its certificate [1]
 Stale binding/many: it has to be restarted, and restartsPerHour is 0
 `,
+		},
+		{
+			name: "a consumer that is told nothing",
+			do: func(e *estate) {
+				e.edit("reload: {signal: USR1}", "reload: none")
+				e.wish("identity/client")
+			},
+			want: "1 issue client: rotation asked for\n2 place client in /srv/client: follows its certificate [1]\n",
+		},
+		{
+			name: "a consumer that was made anew has its files since",
+			do: func(e *estate) {
+				time.Sleep(time.Second)
+				_, _ = e.Recreate(e.ids["client"][0])
+			},
+			want: "",
 		},
 		{
 			name: "trust changed",

@@ -1,6 +1,7 @@
 package reconcile_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -143,6 +144,73 @@ func TestRestartsAreBounded(t *testing.T) {
 	})
 }
 
+// TestRestartsOfTheDead ends each run at its restart: those count as well.
+func TestRestartsOfTheDead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEstate(t)
+		e.steady()
+		e.behave("db", memory.Lies)
+		e.converge()
+		e.wish("identity/db")
+		for range 8 {
+			dead := false
+			e.Around = func(what string, do func() error) error {
+				if dead {
+					return errFault
+				}
+				dead = what == "POST /containers/{id}/restart"
+				return do()
+			}
+			e.converge()
+			time.Sleep(time.Second)
+		}
+		if c, err := e.Container(e.ids["db"][0]); err != nil || c.Restarts != 3 {
+			t.Errorf("%d restarts in an hour, %v, want 3", c.Restarts, err)
+		}
+	})
+}
+
+// TestRestartsThatHelped has a consumer that nothing is seen of: a restart that succeeded is none to be counted.
+func TestRestartsThatHelped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEstate(t)
+		e.edit("reload: {signal: USR1}", "reload: restart")
+		e.steady()
+		for range 5 {
+			e.wish("identity/client")
+			e.converge()
+			e.audit()
+		}
+	})
+}
+
+// TestUntriedCA has a CA that cannot sign when it is read back: nothing is issued by it.
+func TestUntriedCA(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEstate(t)
+		a := e.applier()
+		a.Authority = untried{a.Authority}
+		failed := map[string]bool{}
+		a.Report = func(ev reconcile.Event) {
+			failed[ev.Step.Action.Subject()] = ev.Err != nil || failed[ev.Step.Action.Subject()]
+		}
+		if _, err := a.Converge(t.Context(), reconcile.Scope{}); err != nil || !failed["ca/internal"] || len(e.load().Identities) > 0 {
+			t.Errorf("%v, %v", err, failed)
+		}
+		e.steady()
+		e.wish("identity/web")
+		if out, err := a.Converge(t.Context(), reconcile.Scope{}); err != nil || out.Failed["identity/web"] == "" {
+			t.Errorf("%v, %v", err, out.Failed)
+		}
+		e.converge()
+		e.audit()
+	})
+}
+
+type untried struct{ reconcile.Authority }
+
+func (untried) Check(reconcile.Generation, time.Time) error { return errFault }
+
 // TestContested has another writer that undoes what was placed: after three times in ten minutes it is left in peace.
 func TestContested(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -183,6 +251,137 @@ func TestFullDisk(t *testing.T) {
 		}
 		refuse = false
 		e.steady()
+	})
+}
+
+// TestEditsAreNoContest has a spec that is edited again and again: what differs then is not someone else's doing.
+func TestEditsAreNoContest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEstate(t)
+		e.steady()
+		for range 4 {
+			e.edit("cas:", "cas:\n  other: {local: {}}", "    trust: [internal]\n    directory: /srv/roots", "    trust: [internal, other]\n    directory: /srv/roots")
+			e.converge()
+			e.read(estateYAML)
+			e.converge()
+		}
+		e.audit()
+	})
+}
+
+// TestAnotherInstallation has places of a certwright with another store, for a project of the same name.
+func TestAnotherInstallation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEstate(t)
+		e.steady()
+		e.LoseStore()
+		e.commit(reconcile.State{Project: "shop"})
+		e.converge()
+		for _, b := range []string{"web", "db", "many", "client", "roots"} {
+			if s := e.state(b, time.Now()); s.State != reconcile.Blocked || !strings.HasPrefix(s.Reason, "it holds files of another certwright") {
+				t.Errorf("%s is %s (%s), want Blocked", b, s.State, s.Reason)
+			}
+		}
+		if err := e.Check(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestDownForLong has a server that died of its reload: an hour later it is just one that does not run.
+func TestDownForLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEstate(t)
+		e.steady()
+		e.behave("web", memory.Dies)
+		e.converge()
+		e.wish("identity/web")
+		e.converge()
+		for _, want := range []reconcile.BindingState{reconcile.Failed, reconcile.Waiting} {
+			if s := e.state("web", time.Now()); s.State != want {
+				t.Errorf("%s (%s), want %s", s.State, s.Reason, want)
+			}
+			time.Sleep(61 * time.Minute)
+		}
+	})
+}
+
+// TestTheWireFails has a server that serves the wanted certificate, and shows something else on the wire that is wrong.
+func TestTheWireFails(t *testing.T) {
+	for _, row := range []struct {
+		name string
+		edit func(c *reconcile.Container, s *reconcile.Served)
+		want reconcile.BindingState
+		said string
+	}{
+		{"nothing", func(*reconcile.Container, *reconcile.Served) {}, reconcile.Ready, ""},
+		{
+			"a chain that does not verify", func(_ *reconcile.Container, s *reconcile.Served) { s.Untrusted = "x509: no" },
+			reconcile.Failed, "web serves the wanted certificate, but a client would refuse it: x509: no",
+		},
+		{
+			"no certificate is let in", func(_ *reconcile.Container, s *reconcile.Served) { s.Without = reconcile.LetIn },
+			reconcile.Failed, "web lets clients in without a certificate",
+		},
+		{
+			"a foreign one is let in", func(_ *reconcile.Container, s *reconcile.Served) { s.Foreign = reconcile.LetIn },
+			reconcile.Failed, "web lets in clients with a certificate of a foreign CA",
+		},
+		{
+			"a good one is refused", func(_ *reconcile.Container, s *reconcile.Served) { s.Accepted = reconcile.Refused },
+			reconcile.Failed, "web refuses the client certificate it should accept",
+		},
+		{
+			"no answer", func(_ *reconcile.Container, s *reconcile.Served) { *s = reconcile.Served{Err: "refused"} },
+			reconcile.Failed, "web does not answer on port 443: refused",
+		},
+		{
+			"no answer yet", func(c *reconcile.Container, s *reconcile.Served) {
+				c.Health, *s = "starting", reconcile.Served{Err: "refused"}
+			},
+			reconcile.Waiting, "web is starting",
+		},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				e := newEstate(t)
+				e.steady()
+				w := e.observe()
+				key := "web/" + e.ids["web"][0]
+				served, all := w.Served[key], w.Engines["local"].Containers
+				i := slices.IndexFunc(all, func(c reconcile.Container) bool { return c.Name == "web" })
+				row.edit(&all[i], &served)
+				w.Served[key] = served
+				plan := reconcile.Diff(e.spec, w, reconcile.Scope{Since: time.Now()})
+				s := reconcile.Assess(e.spec, w, plan)
+				if b := s.Bindings[0]; b.State != row.want || b.Reason != row.said {
+					t.Errorf("%s (%s), want %s (%s)", b.State, b.Reason, row.want, row.said)
+				}
+				if !plan.Empty() || s.Converged != row.want.Settled() || *s.Bindings[0].Served != (row.want == reconcile.Ready) {
+					t.Errorf("converged: %t, served: %t, with the plan:\n%s", s.Converged, *s.Bindings[0].Served, text(plan))
+				}
+			})
+		})
+	}
+}
+
+// TestPausedConsumer has containers that come back for their files: these are not cleared.
+func TestPausedConsumer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEstate(t)
+		e.steady()
+		e.edit("  client:\n    identity: client\n    container: client\n    path: /certs\n    reload: {signal: USR1}\n", "")
+		for _, row := range []struct {
+			state string
+			steps int
+		}{{"paused", 0}, {"restarting", 0}, {"exited", 1}} {
+			w := e.observe()
+			all := w.Engines["local"].Containers
+			all[slices.IndexFunc(all, func(c reconcile.Container) bool { return c.Name == "client" })].State = row.state
+			if plan := reconcile.Diff(e.spec, w, reconcile.Scope{Since: time.Now()}); len(plan.Steps) != row.steps {
+				t.Errorf("%s:\n%s", row.state, text(plan))
+			}
+		}
 	})
 }
 
@@ -328,6 +527,22 @@ func TestAdoptIsNotForEver(t *testing.T) {
 		}
 		if err := e.Check(); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// TestOnly has one binding applied alone, from nothing: what it stands on comes along.
+func TestOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEstate(t)
+		want := `1 create CA internal: not there
+2 create CA services: not there [1]
+3 issue web: not issued [2]
+4 place web in /srv/web: not placed [3]
+Waiting binding/web: web is not running (created)
+`
+		if got := text(e.plan(reconcile.Scope{Only: []string{"web"}})); got != want {
+			t.Errorf("the plan:\n%s", got)
 		}
 	})
 }
