@@ -35,6 +35,11 @@ func (d *differ) ca(c *spec.CA) {
 			"give it another name, so that a new one is made and trusted beside it")
 		return
 	}
+	if len(active.Key.PKCS8()) == 0 {
+		d.refuse(Blocked, subject, "it was brought along, and its key is not in the store",
+			"name its certificate and key again, or give the new CA another name")
+		return
+	}
 	if asked := profileOfCA(c, parent); asked != active.Wanted {
 		d.refuse(Blocked, subject, "the spec asks for another "+asked.difference(active.Wanted)+" than it was made with",
 			"undo the edit, or give the new CA another name; a CA in use is never replaced by an edit")
@@ -104,7 +109,7 @@ func (d *differ) identity(id *spec.Identity) {
 
 // profileOfCA is what the spec asks of a CA.
 func profileOfCA(c *spec.CA, parent *Generation) CAProfile {
-	p := CAProfile{Subject: c.Local.Subject, Key: c.Local.Key, Lifetime: c.Local.Lifetime, Constraints: fmt.Sprint(c.Local.Constraints)}
+	p := CAProfile{Subject: c.Local.Subject, Key: c.Local.Key, Lifetime: c.Local.Lifetime, Constraints: c.Local.Constraints.String()}
 	if parent != nil {
 		p.Parent = parent.KeyID
 	}

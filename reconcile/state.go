@@ -72,7 +72,7 @@ type CAProfile struct {
 	Subject     spec.Subject
 	Key         spec.KeyKind
 	Lifetime    time.Duration
-	Constraints string // as Go prints them; only ever compared
+	Constraints string // in words; only ever compared
 	Parent      string // the key id of the issuing generation; "" for a root
 }
 

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
+	"strings"
 	"time"
 )
 
@@ -109,6 +110,28 @@ type NameConstraints struct {
 // Empty reports whether nothing is constrained.
 func (n NameConstraints) Empty() bool {
 	return len(n.PermitDNS)+len(n.ExcludeDNS)+len(n.PermitIP)+len(n.ExcludeIP) == 0
+}
+
+// String names what there is, in one way that later versions keep: the store compares by it.
+func (n NameConstraints) String() string {
+	var parts []string
+	for _, p := range []struct {
+		word  string
+		names []string
+	}{{"permit DNS", n.PermitDNS}, {"exclude DNS", n.ExcludeDNS}, {"permit IP", texts(n.PermitIP)}, {"exclude IP", texts(n.ExcludeIP)}} {
+		if len(p.names) > 0 {
+			parts = append(parts, p.word+" "+strings.Join(p.names, ","))
+		}
+	}
+	return strings.Join(parts, "; ")
+}
+
+func texts(nets []netip.Prefix) []string {
+	var out []string
+	for _, n := range nets {
+		out = append(out, n.String())
+	}
+	return out
 }
 
 // CA is something that issues. Exactly one of the kinds is set; only Local is carried out by this version.

@@ -184,6 +184,8 @@ func TestValuesConsumers(t *testing.T) {
 }
 
 func TestValuesConstraints(t *testing.T) {
+	same(t, "the words", "permit DNS internal,example.com; exclude DNS secret.internal; permit IP 10.0.0.0/8,fd00::/8; exclude IP 10.9.0.0/16",
+		ok(t, "constraints").CAs[0].Local.Constraints.String())
 	same(t, "constraints", spec.NameConstraints{
 		PermitDNS: []string{"internal", "example.com"}, ExcludeDNS: []string{"secret.internal"},
 		PermitIP:  []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")},
