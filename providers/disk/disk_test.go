@@ -100,6 +100,54 @@ func TestCreateReadOverwrite(t *testing.T) {
 	must(t, dir.SyncFS())
 }
 
+// TestFullDiskLeavesTheOldContent has no room for what is to be written over a file.
+func TestFullDiskLeavesTheOldContent(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can mount")
+	}
+	small := t.TempDir()
+	must(t, unix.Mount("tmpfs", small, "tmpfs", 0, "size=1m"))
+	t.Cleanup(func() { must(t, unix.Unmount(small, unix.MNT_DETACH)) })
+	dir, err := Disk{}.Open(small)
+	must(t, err)
+	defer dir.Close()
+	must(t, dir.Create("key", []byte("old"), 0o600, -1, -1))
+	must(t, dir.Create("ballast", make([]byte, 512<<10), 0o600, -1, -1))
+	wants(t, dir.Overwrite("key", make([]byte, 768<<10), 0o600, -1, -1), unix.ENOSPC)
+	if data, _, err := dir.Read("key", 1<<20); err != nil || string(data) != "old" {
+		t.Errorf("%d bytes are there: %v", len(data), err)
+	}
+}
+
+// TestNobodyLooksWhileAFileIsRefilled looks at the mode at the moment when the new content is there: before and after
+// it, the old and the new mode and owner stand.
+func TestNobodyLooksWhileAFileIsRefilled(t *testing.T) {
+	dir, _ := open(t)
+	me := os.Geteuid()
+	for _, c := range []struct {
+		old, mode fs.FileMode
+		uid       int
+		want      fs.FileMode
+	}{
+		{0o644, 0o600, -1, 0o600},
+		{0o600, 0o644, -1, 0o600},
+		{0o640, 0o604, me, 0o600},
+		{0o644, 0o644, me + 1, 0},
+	} {
+		must(t, dir.Create("f", []byte("old"), c.old, -1, -1))
+		fd, info, err := dir.openRegular("f", unix.O_WRONLY)
+		must(t, err)
+		must(t, refill(fd, info, []byte("new"), c.mode, c.uid, -1))
+		got, err := fstat(fd)
+		must(t, err)
+		unix.Close(fd)
+		if got.Mode != c.want {
+			t.Errorf("from %v to %v, owner %d: mode %v, want %v", c.old, c.mode, c.uid, got.Mode, c.want)
+		}
+		must(t, dir.Remove("f"))
+	}
+}
+
 func TestReadIsBounded(t *testing.T) {
 	dir, _ := open(t)
 	must(t, dir.Create("f", make([]byte, 11), 0o600, -1, -1))

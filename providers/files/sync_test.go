@@ -58,6 +58,16 @@ func TestNothingIsBuiltOnWhatIsNotDurable(t *testing.T) {
 			"symlink ..data", "symlink ca.pem", "symlink cert.pem", "symlink key.pem",
 			"syncfs .",
 		})},
+		"adoption in place": {nil, []edit{adopt, inPlace}, "cert.pem", slices.Concat(
+			slices.Insert(slices.Clone(staged), 2, "create .certwright.json.claim"), []string{
+				"syncfs .",
+				"mkdir ..certwright-backup-20260102T030405Z", "sync .", "create cert.pem", "sync cert.pem", "sync .",
+				"move .certwright.json",
+				"move ca.pem", "overwrite cert.pem", "remove cert.pem", "move key.pem",
+				"rename .certwright.json",
+				"syncfs .",
+				"rmdir GENERATION",
+			})},
 		"renewal": {[]edit{}, []edit{}, "", slices.Concat(staged, []string{
 			"sync ca.pem", "sync cert.pem", "sync key.pem", "sync .certwright.json", "sync .", "sync .",
 			"symlink GENERATION.link", "rename ..data",
@@ -85,6 +95,25 @@ func TestNothingIsBuiltOnWhatIsNotDurable(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// TestRemovalIsDurable pins the order of a removal: what leads to the files goes first, what they are in last.
+func TestRemovalIsDurable(t *testing.T) {
+	dir := t.TempDir()
+	write(t, local(nil), unit(dir, "1"))
+	var got []string
+	must(t, remove(local(func(what string, do func() error) error {
+		got = append(got, anyGeneration.ReplaceAllString(what, "GENERATION"))
+		return do()
+	}), unit(dir, "1")))
+	want := []string{
+		"remove ca.pem", "remove cert.pem", "remove key.pem", "remove ..data",
+		"remove ca.pem", "remove cert.pem", "remove key.pem", "remove .certwright.json.claim", "remove .certwright.json", "rmdir GENERATION",
+		"sync .",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
 	}
 }
 

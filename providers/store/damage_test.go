@@ -176,6 +176,10 @@ func TestWhatIsNotAWholeStoreOfOurs(t *testing.T) {
 			func(t *testing.T, path string) { must(t, os.Chmod(path, 0o755)) },
 			[]string{"0755", "chmod 0700 "},
 		},
+		"directory can be entered by all": {
+			func(t *testing.T, path string) { must(t, os.Chmod(path, 0o701)) },
+			[]string{"0701", "chmod 0700 "},
+		},
 		"too large": {
 			func(t *testing.T, path string) { must(t, os.Truncate(state(path), maxHeader+maxDocument+1)) },
 			[]string{"state", "too large"},
