@@ -175,17 +175,29 @@ func TestSlowInside(t *testing.T) {
 	}
 	hidden := safes[0]
 	hidden.Content.Bytes = der(certificates)
-	for want, parts := range map[string][]contentInfo{
-		"it holds something else among its certificates": {hidden},
-		"it has more than two parts":                     {safes[0], safes[0], safes[1]},
+	var mac struct {
+		Digest asn1.RawValue
+		Salt   []byte
+		Rounds int
+	}
+	into(file.MAC.FullBytes, &mac)
+	quick := der(mac)
+	mac.Rounds = 100_001
+	for want, row := range map[string]struct {
+		parts []contentInfo
+		mac   []byte
+	}{
+		"it holds something else among its certificates":               {[]contentInfo{hidden}, quick},
+		"it has more than two parts":                                   {[]contentInfo{safes[0], safes[0], safes[1]}, quick},
+		"100001 rounds of key derivation are not between 1 and 100000": {safes, der(mac)},
 	} {
 		var list []asn1.RawValue
-		for _, c := range parts {
+		for _, c := range row.parts {
 			list = append(list, raw(c))
 		}
 		safe := file.AuthSafe
 		safe.Content.Bytes = der(der(list))
-		bad := der([]asn1.RawValue{{FullBytes: der(file.Version)}, raw(safe), file.MAC})
+		bad := der([]asn1.RawValue{{FullBytes: der(file.Version)}, raw(safe), {FullBytes: row.mac}})
 		_, err := formats.Formats{}.Decode(spec.ContentPKCS12, bad, password)
 		if got := message(err); got != "decode pkcs12: "+want {
 			t.Errorf("error %q, want %q", got, want)

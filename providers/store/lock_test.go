@@ -100,6 +100,19 @@ func count(path string) error {
 	return nil
 }
 
+// TestLeftoversGoWithTheLock: what a killed writer left can be every key in clear, and nothing may be committed for
+// months.
+func TestLeftoversGoWithTheLock(t *testing.T) {
+	path := made(t, Options{Writer: true})
+	for _, name := range []string{stateFile, storeFile, ignoreFile} {
+		must(t, os.WriteFile(filepath.Join(path, name+fresh), []byte("a key"), 0o600))
+	}
+	opened(t, path, Options{Writer: true})
+	if left, err := filepath.Glob(filepath.Join(path, "*"+fresh)); err != nil || len(left) > 0 {
+		t.Errorf("left: %v, %v", left, err)
+	}
+}
+
 func TestProcessesSerialise(t *testing.T) {
 	path := made(t, Options{Writer: true})
 	const processes = 8
