@@ -10,10 +10,12 @@ import (
 	"github.com/certwright/certwright/reconcile"
 )
 
-// Mkdir makes a directory with exactly mode, whatever the umask. fs.ErrExist if something is there.
+// Mkdir makes a directory with exactly mode, whatever the umask. fs.ErrExist if something is there. It asks for mode
+// from the beginning: nobody widens a directory that is there already, so one that was left narrower by a process
+// that was killed in between would shut its readers out for good.
 func (dir *Dir) Mkdir(name string, mode fs.FileMode) error {
 	return dir.change("mkdir", name, func() error {
-		if err := unix.Mkdirat(dir.fd, name, 0o700); err != nil {
+		if err := unix.Mkdirat(dir.fd, name, uint32(mode.Perm())); err != nil {
 			return err
 		}
 		fd, err := dir.open(name, unix.O_RDONLY|unix.O_DIRECTORY)

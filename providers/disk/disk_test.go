@@ -70,6 +70,24 @@ func TestMakeGivesExactModesAndKeepsWhatIsThere(t *testing.T) {
 	}
 }
 
+// TestMkdirCutShort ends a Mkdir right after the directory is there: no handle is left to open it with.
+func TestMkdirCutShort(t *testing.T) {
+	defer unix.Umask(unix.Umask(0o022))
+	dir, _ := open(t)
+	var limit unix.Rlimit
+	must(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
+	must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 0, Max: limit.Max}))
+	err := dir.Mkdir("tls", 0o755)
+	must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &limit))
+	wants(t, err, unix.EMFILE)
+	sub, err := dir.MakeSub("tls", 0o755)
+	must(t, err)
+	defer sub.Close()
+	if self, err := sub.Self(); err != nil || self.Mode != 0o755 {
+		t.Errorf("the next one finds mode %v, %v", self.Mode, err)
+	}
+}
+
 func TestMakeRefusesAFileInTheWay(t *testing.T) {
 	root := t.TempDir()
 	must(t, os.WriteFile(filepath.Join(root, "f"), nil, 0o600))
