@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -97,7 +98,8 @@ func (e *Engine) start(ctx context.Context, name, image string, j job) (*stream,
 	return s, nil
 }
 
-// courierConfig is a container that may change owners and modes of what is mounted, and nothing else.
+// courierConfig is a container that may read what is mounted and, where that may be written to, change owners and
+// modes of it, and nothing else.
 func (e *Engine) courierConfig(image string, j job) (*container.Config, *container.HostConfig) {
 	config := &container.Config{
 		Image:     image,
@@ -119,8 +121,11 @@ func (e *Engine) courierConfig(image string, j job) (*container.Config, *contain
 		// Host directories carry no label that a confined container may touch (SELinux).
 		SecurityOpt: []string{"no-new-privileges", "label=disable"},
 	}
-	if len(j.mounts)+len(j.binds) > 0 {
+	switch {
+	case len(j.binds) > 0 || slices.ContainsFunc(j.mounts, func(m mount.Mount) bool { return !m.ReadOnly }):
 		host.CapAdd = []string{"CHOWN", "DAC_OVERRIDE", "FOWNER"}
+	case len(j.mounts) > 0:
+		host.CapAdd = []string{"DAC_OVERRIDE"}
 	}
 	return config, host
 }

@@ -19,50 +19,59 @@ import (
 // filesJob is a courier for files that mounts nothing.
 var filesJob = job{args: []string{"files"}, network: "none"}
 
-// TestCourierIsBounded looks at what the engine lets a courier do while it runs.
+// TestCourierIsBounded looks at what the engine lets couriers do while they run.
 func TestCourierIsBounded(t *testing.T) {
-	e, cli := engine(t)
-	j := filesJob
-	j.mount(reconcile.Location{Volume: dockertest.Volume(t)}, "/mnt/0", true, false)
-	s, err := e.hire(soon(t), j)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := cli.ContainerInspect(t.Context(), s.name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	type bounds struct {
-		Network, Log   string
-		ReadOnly, Auto bool
-		Drop, Add      []string
-		Labels         map[string]string
-		Mounts         []string
-	}
-	got := bounds{
-		Network: string(c.HostConfig.NetworkMode), Log: c.HostConfig.LogConfig.Type,
-		ReadOnly: c.HostConfig.ReadonlyRootfs, Auto: c.HostConfig.AutoRemove,
-		Drop: c.HostConfig.CapDrop, Add: c.HostConfig.CapAdd, Labels: c.Config.Labels,
-	}
-	for _, m := range c.Mounts {
-		got.Mounts = append(got.Mounts, m.Destination)
-		if m.RW {
-			t.Errorf("a courier that only looks may write to %s", m.Destination)
-		}
-	}
-	want := bounds{
-		Network: "none", Log: "none", ReadOnly: true, Auto: true, Drop: []string{"ALL"},
-		Add:    []string{"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER"},
-		Labels: map[string]string{labelCourier: "1", labelProject: t.Name()}, Mounts: []string{"/mnt/0"},
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("courier (-want +got):\n%s", diff)
-	}
-	if err := s.Close(); err != nil {
-		t.Error(err)
-	}
-	if left := couriers(t, cli); len(left) > 0 {
-		t.Errorf("%d couriers are left", len(left))
+	for name, row := range map[string]struct {
+		look bool
+		add  []string
+	}{
+		"looks":  {true, []string{"CAP_DAC_OVERRIDE"}},
+		"writes": {false, []string{"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e, cli := engine(t)
+			j := filesJob
+			j.mount(reconcile.Location{Volume: dockertest.Volume(t)}, "/mnt/0", row.look, false)
+			s, err := e.hire(soon(t), j)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c, err := cli.ContainerInspect(t.Context(), s.name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			type bounds struct {
+				Network, Log   string
+				ReadOnly, Auto bool
+				Drop, Add      []string
+				Labels         map[string]string
+				Mounts         []string
+			}
+			got := bounds{
+				Network: string(c.HostConfig.NetworkMode), Log: c.HostConfig.LogConfig.Type,
+				ReadOnly: c.HostConfig.ReadonlyRootfs, Auto: c.HostConfig.AutoRemove,
+				Drop: c.HostConfig.CapDrop, Add: c.HostConfig.CapAdd, Labels: c.Config.Labels,
+			}
+			for _, m := range c.Mounts {
+				got.Mounts = append(got.Mounts, m.Destination)
+				if m.RW == row.look {
+					t.Errorf("may write to %s: %t", m.Destination, m.RW)
+				}
+			}
+			want := bounds{
+				Network: "none", Log: "none", ReadOnly: true, Auto: true, Drop: []string{"ALL"}, Add: row.add,
+				Labels: map[string]string{labelCourier: "1", labelProject: t.Name()}, Mounts: []string{"/mnt/0"},
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("courier (-want +got):\n%s", diff)
+			}
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+			if left := couriers(t, cli); len(left) > 0 {
+				t.Errorf("%d couriers are left", len(left))
+			}
+		})
 	}
 }
 
