@@ -106,8 +106,14 @@ func soon(t *testing.T) context.Context {
 // brokenVolume makes a volume whose device does not exist, so that no container with it starts.
 func brokenVolume(t *testing.T, cli *client.Client) string {
 	t.Helper()
+	return volumeOn(t, cli, filepath.Join(t.TempDir(), "absent"))
+}
+
+// volumeOn makes a volume that the engine mounts from elsewhere while a container uses it.
+func volumeOn(t *testing.T, cli *client.Client, device string) string {
+	t.Helper()
 	v, err := cli.VolumeCreate(t.Context(), volume.CreateOptions{
-		DriverOpts: map[string]string{"type": "none", "o": "bind", "device": filepath.Join(t.TempDir(), "absent")},
+		DriverOpts: map[string]string{"type": "none", "o": "bind", "device": device},
 	})
 	if err != nil {
 		t.Fatal(err)

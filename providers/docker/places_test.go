@@ -88,6 +88,21 @@ func TestVolume(t *testing.T) {
 	}
 }
 
+// TestVolumeOnADevice writes into a volume whose own directory on this machine is empty while no container uses it:
+// what is put there would be hidden by the next mount.
+func TestVolumeOnADevice(t *testing.T) {
+	e, cli := engine(t)
+	device := t.TempDir()
+	at := reconcile.Location{Host: "local", Volume: volumeOn(t, cli, device)}
+	places := Places{Local: files.Local{Rand: rand.Reader}, Engines: Engines{"local": e}}
+	if err := places.Write(soon(t), []reconcile.Unit{unit(at)})[0]; err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(filepath.Join(device, "cert.pem")); err != nil || string(got) != "certificate" {
+		t.Errorf("the device holds %q: %v", got, err)
+	}
+}
+
 // TestOneCourierPerCall reads three places of one engine, of which two are in one volume, and a directory that
 // this machine has.
 func TestOneCourierPerCall(t *testing.T) {
@@ -142,6 +157,10 @@ func TestSharesRoot(t *testing.T) {
 	}
 	if !here || err != nil {
 		t.Errorf("the engine's machine is not this one: %v", err)
+	}
+	direct.facts.remapped = true
+	if here, err := direct.here(soon(t)); here || err != nil {
+		t.Errorf("an engine with user ids of its own is this machine: %v", err)
 	}
 	if sharesRoot("unix:///nonexistent.sock") {
 		t.Error("nobody shares the root")
