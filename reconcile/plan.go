@@ -37,6 +37,16 @@ type Refusal struct {
 // Empty reports whether there is nothing to do.
 func (p Plan) Empty() bool { return len(p.Steps) == 0 }
 
+// blocked is why a subject is blocked, or "".
+func (p Plan) blocked(subject string) string {
+	for _, r := range p.Blocked {
+		if r.Subject == subject {
+			return r.Reason
+		}
+	}
+	return ""
+}
+
 // Action is one kind of change; the set is closed.
 type Action interface {
 	// Subject is what is changed: ca/NAME, identity/NAME, binding/NAME, volume/NAME.

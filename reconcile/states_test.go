@@ -603,7 +603,7 @@ func TestUnmounted(t *testing.T) {
 		e.start()
 		e.converge()
 		s := e.state("client", time.Now())
-		if s.State != reconcile.Unverified || s.Reason != "client does not mount /srv/elsewhere" || s.Hint == "" {
+		if s.State != reconcile.Waiting || s.Reason != "client does not mount /srv/elsewhere" || s.Hint == "" {
 			t.Errorf("%s (%s), hint %q", s.State, s.Reason, s.Hint)
 		}
 	})

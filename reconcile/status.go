@@ -28,7 +28,7 @@ func (s BindingState) Settled() bool { return s == Ready || s == Unverified || s
 
 // Status is what Assess finds. It is computed from an observation and never stored.
 type Status struct {
-	Converged  bool // the plan is empty and every binding is settled
+	Converged  bool // the plan is empty, nothing of it is blocked, and every binding is settled
 	CAs        []CAStatus
 	Identities []IdentityStatus
 	Bindings   []BindingStatus
@@ -75,7 +75,7 @@ func Assess(s *spec.Spec, w World, plan Plan) Status {
 	for _, r := range slices.Concat(plan.Waiting, plan.Blocked) {
 		a.said[r.Subject] = r // what is blocked outweighs what waits
 	}
-	out := Status{Converged: plan.Empty()}
+	out := Status{Converged: plan.Empty() && len(plan.Blocked) == 0}
 	for _, c := range s.CAs {
 		out.CAs = append(out.CAs, CAStatus{Name: c.Name, Kind: "local", Generations: w.State.CAs[c.Name].Generations, Reason: a.said["ca/"+c.Name].Reason})
 	}
@@ -189,7 +189,7 @@ func (a assessor) judge(b *spec.Binding, out *BindingStatus, end time.Time) {
 	case b.Consumer == nil:
 		set(Unverified, "no consumer is named", "")
 	case a.unmounted(b) != "":
-		set(Unverified, a.unmounted(b), mountHint)
+		set(Waiting, a.unmounted(b), mountHint)
 	case b.Probe == nil:
 		set(Unverified, "there is no probe", "")
 	default:

@@ -26,7 +26,7 @@ type Layer struct{ Name, Text string }
 func Why(s *spec.Spec, w World, plan Plan, status BindingStatus) Causes {
 	v := newView(s, &w)
 	b := v.bindings[status.Name]
-	c := Causes{Binding: status, Layers: []Layer{{"wanted", v.wantedText(b)}, {"stored", v.storedText(b)}}}
+	c := Causes{Binding: status, Layers: []Layer{{"wanted", v.wantedText(b)}, {"stored", v.storedText(plan, b)}}}
 	at, refused, _ := v.locate(b)
 	if refused != nil {
 		c.Layers = append(c.Layers, Layer{"placed", "no: " + refused.Reason})
@@ -52,15 +52,18 @@ func (v *view) wantedText(b *spec.Binding) string {
 	return fmt.Sprintf("%s, declared at %s", text, b.Pos)
 }
 
-func (v *view) storedText(b *spec.Binding) string {
+func (v *view) storedText(plan Plan, b *spec.Binding) string {
 	if b.Identity == nil {
 		return "nothing of its own"
 	}
-	i, ok := v.issued(b.Identity.Name, v.w.State)
-	if !ok {
-		return "no certificate"
+	text := "no certificate"
+	if i, ok := v.issued(b.Identity.Name, v.w.State); ok {
+		text = fmt.Sprintf("serial %s, until %s", i.Serial, stamp(i.NotAfter))
 	}
-	return fmt.Sprintf("serial %s, until %s", i.Serial, stamp(i.NotAfter))
+	if why := plan.blocked("identity/" + b.Identity.Name); why != "" {
+		text += "; no new one can be had: " + why
+	}
+	return text
 }
 
 func (v *view) placedText(plan Plan, b *spec.Binding, l located) string {
@@ -126,19 +129,18 @@ func (v *view) next(plan Plan, b *spec.Binding, status BindingStatus) string {
 		}
 	}
 	switch {
-	case !status.State.Settled() && status.State != Contested:
+	case status.State == Contested:
+		return "nothing before " + stamp(plan.Next)
+	case !status.State.Settled(), b.Identity != nil && plan.blocked("identity/"+b.Identity.Name) != "":
 		return "nothing by itself"
-	case plan.Next.IsZero():
+	case b.Identity == nil:
 		return "nothing"
 	}
-	text := "nothing before " + stamp(plan.Next)
-	for i := range v.s.Identities {
-		id := &v.s.Identities[i]
-		if is, ok := v.issued(id.Name, v.w.State); ok && id.From == nil && RenewAt(id, &is).Equal(plan.Next) {
-			return text + ", when the next certificate is due"
-		}
+	id := v.ids[b.Identity.Name]
+	if is, ok := v.issued(id.Name, v.w.State); ok && id.From == nil {
+		return "nothing before " + stamp(RenewAt(id, &is)) + ", when its certificate is due"
 	}
-	return text
+	return "nothing"
 }
 
 // Edge is one client and one server, and whether the server let the client in.

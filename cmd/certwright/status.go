@@ -38,19 +38,23 @@ func (a *app) statusCommand() *cobra.Command {
 				err = fmt.Errorf("no output named %q: table or json", output)
 			}
 			if err == nil && exitCode {
-				return statusExit(status, nil)
+				return statusExit(status, plan, nil)
 			}
 			return err
 		},
 	}
 	c.Flags().StringVarP(&output, "output", "o", "table", "table or json")
-	c.Flags().BoolVar(&exitCode, "exit-code", false, "exit with 3 if a binding is anything but Ready, Unverified or Waiting")
+	c.Flags().BoolVar(&exitCode, "exit-code", false, "exit with 3 if a binding is anything but Ready, Unverified or Waiting, or anything is blocked")
 	c.Flags().BoolVar(&a.noCouriers, "no-couriers", false, "look by reading only; what cannot be seen so stays Unverified")
 	return c
 }
 
-// statusExit is 3 if one of the bindings is not settled; no names mean all.
-func statusExit(s reconcile.Status, names []string) error {
+// statusExit is 3 if one of the bindings is not settled. No names mean all, and whatever else is blocked: a CA that
+// cannot sign is no binding's trouble until a certificate ends.
+func statusExit(s reconcile.Status, p reconcile.Plan, names []string) error {
+	if len(names) == 0 && len(p.Blocked) > 0 {
+		return exit{code: exitPart}
+	}
 	for _, b := range s.Bindings {
 		if (len(names) == 0 || slices.Contains(names, b.Name)) && !b.State.Settled() {
 			return exit{code: exitPart}

@@ -38,7 +38,7 @@ func (a *app) verifyCommand() *cobra.Command {
 			}
 			matrix := reconcile.Matrix(cmd.Context(), s.applier.Providers, s.spec, w, names, !a.noCouriers)
 			broken := a.matrix(matrix)
-			if err := statusExit(status, names); err != nil {
+			if err := statusExit(status, plan, names); err != nil {
 				return err
 			}
 			if broken {
