@@ -57,6 +57,18 @@ func TestLoadMerges(t *testing.T) {
 	}
 }
 
+// TestLoadStore wants the store beside the first file, wherever certwright is started.
+func TestLoadStore(t *testing.T) {
+	folder(t, map[string]string{"deploy/tls.yaml": head, "other/cas.yaml": cas})
+	s, err := spec.Load([]string{"deploy/tls.yaml", "other"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff("deploy/.certwright", s.Store.Directory); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
 // TestLoadSamePlace spells one directory in several ways: two bindings in it would undo each other without end.
 func TestLoadSamePlace(t *testing.T) {
 	folder(t, map[string]string{"real/x": "", ".certwright/x": ""})
