@@ -193,10 +193,13 @@ func (r *run) await(req ProbeRequest, serial string, how spec.Reload) error {
 	}
 	ctx, cancel := context.WithTimeout(r.ctx, patience)
 	defer cancel()
-	row := 0
+	row, shown := 0, ""
 	for {
 		req.Now = r.Clock()
 		last := probe(ctx, r.Providers, req)
+		if last.Serial != "" {
+			shown = last.Serial
+		}
 		if last.Serial == serial {
 			row++
 		} else {
@@ -208,10 +211,10 @@ func (r *run) await(req ProbeRequest, serial string, how spec.Reload) error {
 		select {
 		case <-time.After(settlePoll):
 		case <-ctx.Done():
-			if last.Err != "" {
+			if shown == "" {
 				return fmt.Errorf("no handshake after %s: %s", patience, last.Err)
 			}
-			return fmt.Errorf("still serves %s after %s", last.Serial, patience)
+			return fmt.Errorf("still serves %s after %s", shown, patience)
 		}
 	}
 }

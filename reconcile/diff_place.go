@@ -15,6 +15,9 @@ const (
 	contestedWindow  = 10 * time.Minute
 )
 
+// The engine starts a container that ends again within a minute at the latest; one that found its files does not end.
+const startUp = 2 * time.Minute
+
 // The wish to adopt holds this long; a pipeline may carry it out some hours after it was made.
 const adoptWindow = 24 * time.Hour
 
@@ -106,6 +109,14 @@ func (d *differ) absent(b *spec.Binding, at []located) {
 			}
 			break
 		}
+		if row := d.w.State.Places[at[0].at]; c.State == "restarting" && !row.At.IsZero() && d.w.Now.Sub(row.At) > startUp {
+			state, reason = Failed, c.Name+" ends again and again, although its files are there since "+stamp(row.At)
+			hint = "look at its logs"
+			break
+		}
+		if c.State == "paused" {
+			hint = "unpause the container"
+		}
 		if reason == "" {
 			reason = c.Name + " is not running (" + c.State + ")"
 			if i := slices.IndexFunc(at, func(l located) bool { return mounts(c, l.at) }); i < 0 {
@@ -153,7 +164,7 @@ func (d *differ) place(b *spec.Binding, w want, i int, pending []int, prev int) 
 		d.refuse(Unverified, subject, "it cannot be looked at without a courier: "+state.Err, "")
 		return prev
 	}
-	reason, drifted, refused := d.misplaced(b, state, row, files, len(pending) > 0, adopt)
+	reason, drifted, refused := d.misplaced(b, state, row, files, unit, len(pending) > 0, adopt)
 	if refused != nil {
 		d.refuse(Blocked, subject, refused.Reason, refused.Hint)
 		return prev
@@ -161,7 +172,7 @@ func (d *differ) place(b *spec.Binding, w want, i int, pending []int, prev int) 
 	step := 0
 	if reason != "" {
 		revert := drifted && row.Wrote == unit
-		if revert && d.contested(subject, row, reason) {
+		if revert && !adopt && d.contested(subject, row, reason) {
 			return prev
 		}
 		if l.create {
@@ -215,7 +226,7 @@ func (d *differ) contested(subject string, row PlaceRow, reason string) bool {
 }
 
 // misplaced says why a place has to be written, whether it is someone else's doing, or why it must not be.
-func (d *differ) misplaced(b *spec.Binding, p PlaceState, row PlaceRow, files []wantedFile, pending, adopt bool) (reason string, drifted bool, refused *Refusal) {
+func (d *differ) misplaced(b *spec.Binding, p PlaceState, row PlaceRow, files []wantedFile, unit Fingerprint, pending, adopt bool) (reason string, drifted bool, refused *Refusal) {
 	if p.Err != "" {
 		return "", false, &Refusal{Reason: p.Err}
 	}
@@ -244,6 +255,9 @@ func (d *differ) misplaced(b *spec.Binding, p PlaceState, row PlaceRow, files []
 			return old + " left the spec", false, nil
 		}
 	}
+	if row.Wrote != unit {
+		return "the spec changed", false, nil // in what does not show in the files as they are read, as an alias
+	}
 	return "", false, nil
 }
 
@@ -265,7 +279,7 @@ func misplacedFile(want wantedFile, is FileState) string {
 
 // foreign says what stands in the way that certwright did not make.
 func (d *differ) foreign(b *spec.Binding, p PlaceState, files []wantedFile) *Refusal {
-	hint := "move it away, or run `certwright adopt " + b.Name + "` to take it over (a backup is kept)"
+	hint := "move what is there away, or run `certwright adopt " + b.Name + "` to take it over (a backup is kept)"
 	if m := p.Mark; m != nil && (m.Project != d.s.Project || m.Installation != d.w.State.Installation && !d.w.Fresh) {
 		return &Refusal{Reason: "it holds files of another certwright (project " + m.Project + ")", Hint: hint}
 	}
@@ -278,5 +292,9 @@ func (d *differ) foreign(b *spec.Binding, p PlaceState, files []wantedFile) *Ref
 	if len(names) == 0 {
 		return nil
 	}
-	return &Refusal{Reason: strings.Join(names, ", ") + " was not made by certwright", Hint: hint}
+	verb := " was"
+	if len(names) > 1 {
+		verb = " were"
+	}
+	return &Refusal{Reason: strings.Join(names, ", ") + verb + " not made by certwright", Hint: hint}
 }

@@ -24,14 +24,15 @@ var presets = map[string]preset{
 	"redis":    {user: "redis", images: []string{"redis", "valkey"}, protocol: "redis"},
 }
 
-// presetOf names the preset of an image such as docker.io/library/nginx:1.27-alpine, or "".
-func presetOf(image string) string {
-	image, _, _ = strings.Cut(image, "@")
+// presetOf names the preset of a container by its image, such as docker.io/library/nginx:1.27-alpine, or is "". An image
+// of a server can run something else, a shell for one, which a signal ends.
+func presetOf(c Container) string {
+	image, _, _ := strings.Cut(c.Image, "@")
 	base := path.Base(image)
 	base, _, _ = strings.Cut(base, ":")
 	for name, p := range presets {
 		for _, i := range p.images {
-			if base == i {
+			if base == i && (c.Command == "" || strings.Contains(c.Command, i) || strings.Contains(c.Command, name)) {
 				return name
 			}
 		}
@@ -45,7 +46,7 @@ func ladder(b *spec.Binding, c Container) []spec.Reload {
 	if b.ReloadGiven {
 		return b.Reload
 	}
-	if name := presetOf(c.Image); name != "" {
+	if name := presetOf(c); name != "" {
 		return []spec.Reload{{Preset: name}}
 	}
 	return []spec.Reload{{None: true}}

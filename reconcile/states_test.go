@@ -228,6 +228,11 @@ func TestContested(t *testing.T) {
 		if s := e.state("roots", time.Now()); s.State != reconcile.Contested {
 			t.Errorf("%s (%s), want Contested", s.State, s.Reason)
 		}
+		e.adopt("roots") // whoever asks for it means now
+		if out := e.converge(); len(out.Done) != 1 {
+			t.Errorf("%d steps of adopt, want 1", len(out.Done))
+		}
+		e.Edit(rootsPlace, "ca.pem", []byte("mine\n"))
 		time.Sleep(11 * time.Minute)
 		if out := e.converge(); len(out.Done) != 1 {
 			t.Errorf("%d steps after ten minutes, want 1", len(out.Done))

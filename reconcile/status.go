@@ -170,6 +170,12 @@ func (a assessor) judge(b *spec.Binding, out *BindingStatus, end time.Time) {
 				out.Hint = "CA " + ca + ": " + hint
 			}
 		}
+	case a.ended(b) != "":
+		reason, hint := a.ended(b), "run `certwright apply`"
+		if hasSaid {
+			reason, hint = reason+"; "+said.Reason, said.Hint
+		}
+		set(Expired, reason, hint)
 	case hasSaid && !said.State.Settled():
 		set(said.State, said.Reason, said.Hint)
 	case out.Issued != nil && !*out.Issued && len(steps) == 0 && !hasSaid:
@@ -184,6 +190,9 @@ func (a assessor) judge(b *spec.Binding, out *BindingStatus, end time.Time) {
 	case out.Served != nil && *out.Served:
 		state, doubt := a.doubt(b)
 		set(state, doubt, "")
+		if away := a.unmounted(b); away != "" && doubt == "" {
+			set(Ready, away+": it would not see the next certificate", mountHint)
+		}
 	case out.Served != nil:
 		set(Stale, "not every target serves the wanted certificate", "")
 	case b.Consumer == nil:
@@ -195,6 +204,16 @@ func (a assessor) judge(b *spec.Binding, out *BindingStatus, end time.Time) {
 	default:
 		set(Unverified, "it cannot be probed from here", "")
 	}
+}
+
+// ended says that a target serves a certificate that has expired, or "".
+func (a assessor) ended(b *spec.Binding) string {
+	for _, c := range a.consumers(b) {
+		if s := a.w.Served[TargetKey(b.Name, c)]; !s.NotAfter.IsZero() && !a.w.Now.Before(s.NotAfter) {
+			return c.Name + " serves a certificate that expired " + stamp(s.NotAfter)
+		}
+	}
+	return ""
 }
 
 // unmounted names a consumer that cannot see the binding's files, or is "".

@@ -188,6 +188,9 @@ func unitPrint(files []wantedFile) Fingerprint {
 	var all []byte
 	for _, f := range files {
 		all = append(append(append(append(all, f.spec.Name...), 0), f.print...), 0)
+		if f.spec.Alias != "" {
+			all = append(append(all, f.spec.Alias...), 0)
+		}
 	}
 	sum := sha256.Sum256(all)
 	return Fingerprint(hex.EncodeToString(sum[:]))

@@ -40,6 +40,7 @@ type Container struct {
 	ID        string
 	Name      string // without the leading slash
 	Image     string // as it was named when the container was made
+	Command   string // what it runs, in a line; "" if unknown
 	Labels    map[string]string
 	State     string // created, running, paused, restarting, removing, exited, dead
 	Health    string // "", starting, healthy, unhealthy
@@ -131,19 +132,20 @@ type FileState struct {
 // Served is what a handshake with one target showed.
 type Served struct {
 	At          time.Time
-	Address     string   // what was dialled
-	Err         string   // why there was no handshake; the rest is then empty
-	Unreachable bool     // there is no way to dial it from here: not the server's fault
-	Serial      string   // of the leaf, as State writes serials
-	Chain       [][]byte // as presented, leaf first
-	Version     string   // TLS 1.2, TLS 1.3
-	CANames     [][]byte // the acceptable-CA list of the certificate request: raw subjects
-	Untrusted   string   // why the chain does not verify for the server name against the binding's trust; "" if it does
-	Without     Answer   // no client certificate
-	Foreign     Answer   // a client certificate of a CA nobody trusts
-	Accepted    Answer   // the client certificate that must be accepted
-	NoClient    bool     // there was none that must be accepted: only refusal was checked
-	ClientErr   string   // why a client check could not be made, or failed
+	Address     string    // what was dialled
+	Err         string    // why there was no handshake; the rest is then empty
+	Unreachable bool      // there is no way to dial it from here: not the server's fault
+	Serial      string    // of the leaf, as State writes serials
+	NotAfter    time.Time // of the leaf
+	Chain       [][]byte  // as presented, leaf first
+	Version     string    // TLS 1.2, TLS 1.3
+	CANames     [][]byte  // the acceptable-CA list of the certificate request: raw subjects
+	Untrusted   string    // why the chain does not verify for the server name against the binding's trust; "" if it does
+	Without     Answer    // no client certificate
+	Foreign     Answer    // a client certificate of a CA nobody trusts
+	Accepted    Answer    // the client certificate that must be accepted
+	NoClient    bool      // there was none that must be accepted: only refusal was checked
+	ClientErr   string    // why a client check could not be made, or failed
 }
 
 // Answer is the answer to "was the client let in": yes, no, or not asked.

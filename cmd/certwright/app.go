@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -141,6 +142,16 @@ func (a *app) open(ctx context.Context, writer bool) (*session, error) {
 	return &session{spec: s, applier: applier, store: st}, nil
 }
 
+// one wants exactly one argument.
+func one(what string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) != 1 {
+			return fmt.Errorf("%s wants one %s, not %d: `%s`", c.Name(), what, len(args), strings.TrimSuffix(c.UseLine(), " [flags]"))
+		}
+		return nil
+	}
+}
+
 // only checks the bindings a command was given.
 func only(s *spec.Spec, names []string) error {
 	for _, n := range names {
@@ -155,5 +166,5 @@ func unknown(kind, name string, known []string) error {
 	if len(known) == 0 {
 		return hinted{fmt.Errorf("no %s named %q", kind, name), "the spec has none"}
 	}
-	return hinted{fmt.Errorf("no %s named %q", kind, name), fmt.Sprintf("the spec has %v", known)}
+	return hinted{fmt.Errorf("no %s named %q", kind, name), "the spec has " + strings.Join(known, ", ")}
 }

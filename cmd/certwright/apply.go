@@ -89,10 +89,17 @@ func cutShort() error {
 func (a *app) await(ctx context.Context, s *session, scope reconcile.Scope, patience time.Duration, out reconcile.Outcome, status reconcile.Status) (reconcile.Outcome, reconcile.Status, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
+	speak := time.After(2 * time.Second)
 	for !proved(status, scope) {
 		select {
 		case <-ctx.Done():
 			return out, status, nil
+		case <-speak:
+			for _, b := range status.Bindings {
+				if scope.Has(b.Name) && b.State != reconcile.Ready && b.State != reconcile.Unverified {
+					fmt.Fprintf(a.out, "  … waiting up to %s for %s: %s\n", patience, b.Name, b.Reason)
+				}
+			}
 		case <-time.After(500 * time.Millisecond):
 		}
 		next, err := s.applier.Converge(ctx, scope)
@@ -128,6 +135,11 @@ func (a *app) conclude(s *session, scope reconcile.Scope, patience time.Duration
 		}
 	}
 	a.left(s.spec, out.Plan)
+	for subject, w := range reconcile.Sorted(out.World.State.Wishes) {
+		if name := strings.TrimPrefix(subject, "binding/"); w.Adopt && scope.Has(name) {
+			fmt.Fprintf(a.out, "  the wish to adopt %s is kept for a day: the next apply that can carry it out does\n", name)
+		}
+	}
 	done := proved(status, scope)
 	if len(status.Bindings) > listedSteps {
 		a.tally(&status, scope)
@@ -199,7 +211,7 @@ func (a *app) mayInit(s *spec.Spec, allowed bool) error {
 func (a *app) lost(err error) error {
 	switch {
 	case errors.Is(err, reconcile.ErrLostStore):
-		return hinted{err, "bring it back with `certwright restore FILE`; if it is gone for good, move the files away or change `project`"}
+		return hinted{err, "bring it back with `certwright restore FILE`; if it is gone for good, move the files away or change `project`, and give all clients the new CA"}
 	case errors.Is(err, reconcile.ErrNoStore):
 		return hinted{err, "`certwright apply` makes one; `certwright restore FILE` brings a lost one back"}
 	}

@@ -22,7 +22,7 @@ func (a *app) backupCommand() *cobra.Command {
 		Short: "Write the store into one encrypted file",
 		Long: "Write the store into one encrypted file.\n\nIt is sealed with the store's passphrase, or with " + backupEnv +
 			" if that is set.",
-		Args: cobra.ExactArgs(1),
+		Args: one("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := a.open(cmd.Context(), false)
 			if err != nil {
@@ -55,7 +55,7 @@ func (a *app) restoreCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "restore FILE",
 		Short: "Bring the store back from a backup",
-		Args:  cobra.ExactArgs(1),
+		Args:  one("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := a.load()
 			if err != nil {
@@ -75,7 +75,11 @@ func (a *app) restoreCommand() *cobra.Command {
 			}
 			defer f.Close()
 			o := store.Options{Passphrase: own, Writer: true, Project: s.Project, Disk: disk.Disk{Around: a.logged()}}
-			if err := store.Restore(cmd.Context(), s.Store.Directory, o, f, passphrase, force); err != nil {
+			err = store.Restore(cmd.Context(), s.Store.Directory, o, f, passphrase, force)
+			if errors.Is(err, store.ErrSealed) && a.getenv(backupEnv) == "" {
+				return hinted{err, "the store's passphrase was tried; a backup that has one of its own opens with " + backupEnv}
+			}
+			if err != nil {
 				return err
 			}
 			fmt.Fprintf(a.out, "%s: restored. `certwright plan` shows what has to be placed again.\n", s.Store.Directory)

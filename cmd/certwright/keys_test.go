@@ -59,6 +59,7 @@ func learn(what string, secret []byte) {
 		{[]byte(hex.EncodeToString(secret)), "hex"},
 		{[]byte(strings.ToUpper(hex.EncodeToString(secret))), "upper hex"},
 		{[]byte(new(big.Int).SetBytes(secret).String()), "decimal"},
+		{[]byte(strings.Trim(fmt.Sprint(secret), "[]")), "a list of numbers"},
 	}
 	for shift := range 3 { // where the secret stands among the groups of three bytes
 		whole := secret[shift:]
@@ -257,7 +258,7 @@ func TestOutputHoldsNoKeys(t *testing.T) {
 		}
 		for what, said := range map[string][]byte{
 			"PEM": text, "PEM without its head": body, "PEM in JSON": quoted, "DER": der, "DER in JSON": inJSON,
-			"hex": fmt.Appendf(nil, "%x", der), "upper hex": fmt.Appendf(nil, "%X", der), "hex with blanks": fmt.Appendf(nil, "% x", der),
+			"hex": fmt.Appendf(nil, "%x", der), "upper hex": fmt.Appendf(nil, "%X", der), "hex with blanks": fmt.Appendf(nil, "% x", der), "numbers": fmt.Append(nil, der),
 			"URL": []byte("a" + base64.URLEncoding.EncodeToString(append([]byte("x"), der...))),
 		} {
 			if len(inspect("here", append([]byte("some text, "), said...))) == 0 {

@@ -20,15 +20,15 @@ func (a *app) rotateCommand() *cobra.Command {
 			"The certificate gets a new key, unless the identity says `reuseKey: true`; it is placed and loaded as any\n" +
 			"renewal is. The old one is not revoked.",
 		Example: "  certwright rotate identity/web",
-		Args:    cobra.ExactArgs(1),
+		Args:    one("identity/NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			name, ok := strings.CutPrefix(args[0], "identity/")
 			if !ok {
-				return hinted{fmt.Errorf("cannot rotate %q", args[0]), "name an identity: `certwright rotate identity/NAME`; ca/NAME is not in this version"}
+				return hinted{fmt.Errorf("cannot rotate %q", args[0]), "an identity is named as identity/NAME; ca/NAME is not in this version"}
 			}
 			wish := func(s *spec.Spec, st *reconcile.State) error { return a.wishRotation(s, st, name) }
 			if later {
-				return a.wish(cmd, wish)
+				return a.wish(cmd, args[0], wish)
 			}
 			return a.apply(cmd.Context(), f, wish)
 		},
@@ -56,14 +56,18 @@ func (a *app) wishRotation(s *spec.Spec, st *reconcile.State, name string) error
 	return nil
 }
 
-// wish records a wish and does nothing else.
-func (a *app) wish(cmd *cobra.Command, wish func(*spec.Spec, *reconcile.State) error) error {
+// wish records a wish about a subject and does nothing else.
+func (a *app) wish(cmd *cobra.Command, subject string, wish func(*spec.Spec, *reconcile.State) error) error {
 	s, err := a.open(cmd.Context(), true)
 	if err != nil {
 		return err
 	}
 	defer s.close()
-	return a.lost(record(cmd.Context(), s, wish))
+	if err := record(cmd.Context(), s, wish); err != nil {
+		return a.lost(err)
+	}
+	fmt.Fprintf(a.out, "%s: recorded; the next apply carries it out.\n", subject)
+	return nil
 }
 
 func (a *app) adoptCommand() *cobra.Command {
@@ -72,9 +76,10 @@ func (a *app) adoptCommand() *cobra.Command {
 		Use:   "adopt BINDING",
 		Short: "Take over files that certwright did not make, keeping a backup beside them",
 		Long: "Take over files that certwright did not make, keeping a backup beside them.\n\n" +
-			"It is for a binding that is Blocked by somebody else's files. They are kept in a directory\n" +
-			"..certwright-backup-TIME of the same place.",
-		Args: cobra.ExactArgs(1),
+			"It is for a binding that is Blocked by somebody else's files. Certificate, key and CA of the spec take their\n" +
+			"place; they are kept in a directory ..certwright-backup-TIME beside them. Clients that trust another CA than\n" +
+			"that of the spec have to be given it first.",
+		Args: one("BINDING"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			wish := func(s *spec.Spec, st *reconcile.State) error {
 				if err := only(s, args); err != nil {
@@ -84,7 +89,7 @@ func (a *app) adoptCommand() *cobra.Command {
 				return nil
 			}
 			if later {
-				return a.wish(cmd, wish)
+				return a.wish(cmd, "binding/"+args[0], wish)
 			}
 			return a.apply(cmd.Context(), applying{names: args}, wish)
 		},

@@ -47,7 +47,11 @@ func (a *app) sealCommand() *cobra.Command {
 				if errors.Is(err, reconcile.ErrNoStore) {
 					return a.lost(err)
 				}
-				return hinted{err, "a store that is sealed already is opened with the passphrase in " + oldPassphraseEnv}
+				tried := ", which was tried"
+				if old == nil {
+					tried = ", which is not set"
+				}
+				return hinted{err, "a store that is sealed already is opened with the passphrase in " + oldPassphraseEnv + tried}
 			}
 			if err := st.Reseal(cmd.Context(), passphrase); err != nil {
 				return err

@@ -30,7 +30,7 @@ func (a *app) showCommand() *cobra.Command {
 		Use:   "show FILE|IDENTITY|CA",
 		Short: "Show certificates in words",
 		Long:  "Show certificates in words: those of a file (PEM or DER), of an identity, or of a CA.",
-		Args:  cobra.ExactArgs(1),
+		Args:  one("argument"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ders, err := a.certificates(cmd, args[0])
 			if err != nil {

@@ -144,6 +144,8 @@ func targets(b reconcile.BindingStatus) string {
 		case t.ServedSerial == "":
 		case t.ServedSerial == t.WantedSerial:
 			out = append(out, t.Name+" serves "+short(t.ServedSerial))
+		case t.WantedSerial == "":
+			out = append(out, t.Name+" serves "+short(t.ServedSerial)+", which this store did not issue")
 		default:
 			out = append(out, t.Name+" serves "+short(t.ServedSerial)+", not "+short(t.WantedSerial))
 		}

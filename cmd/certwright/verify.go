@@ -122,7 +122,7 @@ func (a *app) whyCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "why BINDING",
 		Short: "Tell the chain of causes behind a binding's state, and what happens next",
-		Args:  cobra.ExactArgs(1),
+		Args:  one("BINDING"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := a.open(cmd.Context(), false)
 			if err != nil {

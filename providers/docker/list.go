@@ -49,7 +49,7 @@ func (e *Engine) List(ctx context.Context) reconcile.EngineState {
 // container turns an entry of GET /containers/json into a value.
 func (e *Engine) container(s container.Summary) reconcile.Container {
 	c := reconcile.Container{
-		Host: e.host, ID: s.ID, Name: name(s), Image: s.Image, Labels: s.Labels,
+		Host: e.host, ID: s.ID, Name: name(s), Image: s.Image, Command: s.Command, Labels: s.Labels,
 		State: s.State, Health: health(s.Status), Addresses: addresses(s),
 		Published: e.published(s.Ports),
 	}

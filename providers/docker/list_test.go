@@ -62,7 +62,7 @@ func TestList(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := reconcile.Container{
-		Host: "local", ID: running.ID, Name: running.Name, Image: image, State: "running", Health: "healthy",
+		Host: "local", ID: running.ID, Name: running.Name, Image: image, Command: "sleep infinity", State: "running", Health: "healthy",
 		Addresses: []string{dockertest.Address(t, running.ID)},
 		Published: map[int]string{8443: dockertest.Published(t, running.ID, 8443)},
 		Mounts: []reconcile.Mount{

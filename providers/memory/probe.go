@@ -36,7 +36,7 @@ func (w *World) Probe(ctx context.Context, r reconcile.ProbeRequest) reconcile.S
 		served.Err = "the connection was closed"
 		return served
 	}
-	served.Version, served.Serial = "TLS 1.3", c.loaded.serial()
+	served.Version, served.Serial, served.NotAfter = "TLS 1.3", c.loaded.serial(), c.loaded.chain[0].NotAfter
 	for _, one := range c.loaded.chain {
 		served.Chain = append(served.Chain, one.Raw)
 	}

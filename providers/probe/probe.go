@@ -48,7 +48,7 @@ func (Prober) Probe(ctx context.Context, r reconcile.ProbeRequest) reconcile.Ser
 		return served
 	}
 	leaf := first.chain[0]
-	served.Serial = serial(leaf)
+	served.Serial, served.NotAfter = serial(leaf), leaf.NotAfter
 	served.Version = first.version
 	served.CANames = first.caNames
 	for _, c := range first.chain {

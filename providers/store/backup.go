@@ -81,7 +81,7 @@ func openBackup(r io.Reader, passphrase []byte) (header, reconcile.State, error)
 		return header{}, reconcile.State{}, err
 	}
 	state, err := openState(h, line, rest, key)
-	if errors.Is(err, errSealed) {
+	if errors.Is(err, ErrSealed) {
 		err = fmt.Errorf("%w: it is another one, or the file is damaged", err)
 	}
 	return h, state, err

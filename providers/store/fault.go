@@ -11,6 +11,9 @@ type fault struct {
 	err  error
 }
 
+// ErrSealed is that of a file that is sealed with another passphrase, or damaged: nobody can tell which.
+var ErrSealed = errors.New("it does not open with this passphrase")
+
 // What is wrong with a file, beside what does not parse.
 var (
 	errHeader   = errors.New("it does not begin with a header")
@@ -18,18 +21,17 @@ var (
 	errDocument = errors.New("its document does not decode")
 	errMixed    = errors.New("its header and its document are of different stores")
 	errForeign  = errors.New("it is of another installation than the store.json beside it")
-	errSealed   = errors.New("it does not open with this passphrase")
 	errLost     = errors.New("the store has been in use, but this file is missing")
 )
 
 func (f fault) Error() string {
 	switch {
 	case errors.Is(f.err, errLost):
-		return fmt.Sprintf("%s: %v; bring it back with `certwright restore`", f.path, f.err)
-	case errors.Is(f.err, errSealed):
-		return fmt.Sprintf("%s: %v: check the passphrase; if it is right, the file is damaged: bring it back with `certwright restore`", f.path, f.err)
+		return fmt.Sprintf("%s: %v; bring it back with `certwright restore FILE`", f.path, f.err)
+	case errors.Is(f.err, ErrSealed):
+		return fmt.Sprintf("%s: %v: check the passphrase; if it is right, the file is damaged: bring it back with `certwright restore --force FILE`", f.path, f.err)
 	}
-	return fmt.Sprintf("%s is damaged: %v; bring it back with `certwright restore`", f.path, f.err)
+	return fmt.Sprintf("%s is damaged: %v; bring it back with `certwright restore --force FILE`", f.path, f.err)
 }
 
 func (f fault) Unwrap() error { return f.err }

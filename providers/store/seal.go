@@ -135,7 +135,7 @@ func unwrap(h header, line, rest []byte, s *sealer) ([]byte, error) {
 	}
 	document, err := s.aead.Open(nil, h.Seal.Nonce, rest, line)
 	if err != nil {
-		return nil, errSealed
+		return nil, ErrSealed
 	}
 	return document, nil
 }
