@@ -37,23 +37,36 @@ func Load(paths []string, env func(string) (string, bool)) (*Spec, error) {
 	if len(errs) > 0 {
 		return nil, join(errs)
 	}
-	return parse(inputs, env, real)
+	here, _ := os.Getwd() // without one, paths are compared as they are written
+	return parse(inputs, env, resolver{here, map[string]string{}}.real)
 }
 
-// real is where path leads on this machine, through links, as far as it exists.
-func real(path string) string {
-	abs, err := filepath.Abs(path)
-	if err != nil {
+// resolver finds where paths lead on this machine, through links, as far as they exist. Places have their parents in
+// common, so each directory is looked at once in a load.
+type resolver struct {
+	here  string            // what paths that are not absolute begin at
+	known map[string]string // by absolute path
+}
+
+func (r resolver) real(path string) string {
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(r.here, path)
+	}
+	up := filepath.Dir(path)
+	if up == path {
 		return path
 	}
-	for dir, below := abs, ""; ; dir, below = filepath.Dir(dir), filepath.Join(filepath.Base(dir), below) {
-		if found, err := filepath.EvalSymlinks(dir); err == nil {
-			return filepath.Join(found, below)
-		}
-		if dir == filepath.Dir(dir) {
-			return abs
+	if found, ok := r.known[path]; ok {
+		return found
+	}
+	found := filepath.Join(r.real(up), filepath.Base(path))
+	if info, err := os.Lstat(found); err == nil && info.Mode()&fs.ModeSymlink != 0 {
+		if target, err := filepath.EvalSymlinks(found); err == nil {
+			found = target
 		}
 	}
+	r.known[path] = found
+	return found
 }
 
 // expand names the files that paths stand for.

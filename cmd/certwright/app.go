@@ -78,13 +78,13 @@ func (a *app) load() (*spec.Spec, error) {
 		return nil, err
 	}
 	a.hidden = variables(s)
+	here, err := filepath.Abs(".")
+	if err != nil {
+		return nil, err
+	}
 	for i := range s.Bindings {
-		if p := &s.Bindings[i].Place; p.Directory != "" {
-			abs, err := filepath.Abs(p.Directory)
-			if err != nil {
-				return nil, err
-			}
-			p.Directory = abs
+		if p := &s.Bindings[i].Place; p.Directory != "" && !filepath.IsAbs(p.Directory) {
+			p.Directory = filepath.Join(here, p.Directory)
 		}
 	}
 	return s, nil
