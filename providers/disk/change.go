@@ -10,11 +10,12 @@ import (
 	"github.com/certwright/certwright/reconcile"
 )
 
-// Mkdir makes a directory with exactly mode, whatever the umask. fs.ErrExist if something is there. It asks for mode
-// from the beginning: nobody widens a directory that is there already, so one that was left narrower by a process
-// that was killed in between would shut its readers out for good.
-func (dir *Dir) Mkdir(name string, mode fs.FileMode) error {
-	return dir.change("mkdir", name, func() error {
+// Mkdir makes a directory with exactly mode, whatever the umask, and opens it. fs.ErrExist if something is there. It
+// asks for mode from the beginning: nobody widens a directory that is there already, so one that was left narrower by
+// a process that was killed in between would shut its readers out for good.
+func (dir *Dir) Mkdir(name string, mode fs.FileMode) (*Dir, error) {
+	made := -1
+	err := dir.change("mkdir", name, func() error {
 		if err := unix.Mkdirat(dir.fd, name, uint32(mode.Perm())); err != nil {
 			return err
 		}
@@ -22,9 +23,16 @@ func (dir *Dir) Mkdir(name string, mode fs.FileMode) error {
 		if err != nil {
 			return err
 		}
-		defer unix.Close(fd)
+		made = fd
 		return unix.Fchmod(fd, uint32(mode.Perm()))
 	})
+	if err != nil {
+		if made >= 0 {
+			unix.Close(made)
+		}
+		return nil, err
+	}
+	return &Dir{around: dir.around, path: dir.path + "/" + name, fd: made, made: true}, nil
 }
 
 // Create makes a new file. It is readable by its owner alone until it is whole, then gets uid and gid (-1: as they

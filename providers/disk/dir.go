@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"slices"
 	"strings"
 
@@ -26,6 +25,7 @@ type Dir struct {
 	around reconcile.Around
 	path   string // for errors only
 	fd     int
+	made   bool
 }
 
 // FileInfo says what stands at a name.
@@ -37,6 +37,9 @@ type FileInfo struct {
 	Dev, Ino uint64
 	Size     int64 // in bytes
 }
+
+// Made reports whether dir was made just now, with this handle: what is in it came later.
+func (dir *Dir) Made() bool { return dir.made }
 
 // Close gives the handle back.
 func (dir *Dir) Close() error { return unix.Close(dir.fd) }
@@ -56,10 +59,11 @@ func (dir *Dir) MakeSub(name string, mode fs.FileMode) (*Dir, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return sub, err
 	}
-	if err := dir.Mkdir(name, mode); err != nil && !errors.Is(err, fs.ErrExist) {
-		return nil, err
+	sub, err = dir.Mkdir(name, mode)
+	if errors.Is(err, fs.ErrExist) {
+		return dir.Sub(name)
 	}
-	return dir.Sub(name)
+	return sub, err
 }
 
 // Self says what dir itself is now.
@@ -83,11 +87,20 @@ func (dir *Dir) Names() ([]string, error) {
 	if err != nil {
 		return nil, dir.fail("list", ".", err)
 	}
-	f := os.NewFile(uintptr(fd), dir.path)
-	defer f.Close()
-	names, err := f.Readdirnames(-1)
-	slices.Sort(names)
-	return names, err
+	defer unix.Close(fd)
+	var names []string
+	var buf [2048]byte // stays on the stack; the longest name takes 280 bytes of it
+	for {
+		n, err := retry(func() (int, error) { return unix.ReadDirent(fd, buf[:]) })
+		if err != nil {
+			return nil, dir.fail("list", ".", err)
+		}
+		if n == 0 {
+			slices.Sort(names)
+			return names, nil
+		}
+		_, _, names = unix.ParseDirent(buf[:n], -1, names)
+	}
 }
 
 // Read returns what is in the regular file at name and what it was when it was opened. A file of more than limit

@@ -62,7 +62,10 @@ func (d Disk) make(path string, mode fs.FileMode, sync func(*Dir) error) (*Dir, 
 		return nil, err
 	}
 	defer parent.Close()
-	dir, err = parent.MakeSub(name, mode)
+	dir, err = parent.Mkdir(name, mode)
+	if errors.Is(err, fs.ErrExist) { // somebody was faster
+		dir, err = parent.Sub(name)
+	}
 	if err != nil {
 		return nil, err
 	}

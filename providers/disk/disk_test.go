@@ -77,7 +77,7 @@ func TestMkdirCutShort(t *testing.T) {
 	var limit unix.Rlimit
 	must(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
 	must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 0, Max: limit.Max}))
-	err := dir.Mkdir("tls", 0o755)
+	_, err := dir.Mkdir("tls", 0o755)
 	must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &limit))
 	wants(t, err, unix.EMFILE)
 	sub, err := dir.MakeSub("tls", 0o755)
@@ -214,11 +214,12 @@ func TestNamesAreNoPaths(t *testing.T) {
 	for _, name := range []string{"", ".", "..", "a/b", "../ok", "/etc/passwd", "a\x00b"} {
 		_, statErr := dir.Stat(name)
 		_, subErr := dir.Sub(name)
+		_, mkdirErr := dir.Mkdir(name, 0o700)
 		_, _, readErr := dir.Read(name, 10)
 		_, linkErr := dir.Readlink(name)
 		for what, err := range map[string]error{
 			"stat": statErr, "sub": subErr, "read": readErr, "readlink": linkErr,
-			"mkdir": dir.Mkdir(name, 0o700), "create": dir.Create(name, nil, 0o600, -1, -1),
+			"mkdir": mkdirErr, "create": dir.Create(name, nil, 0o600, -1, -1),
 			"overwrite": dir.Overwrite(name, nil, 0o600, -1, -1), "symlink": dir.Symlink("x", name),
 			"rename to": dir.Rename("ok", name), "rename from": dir.Rename(name, "to"),
 			"move to": dir.Move("ok", dir, name), "move from": dir.Move(name, dir, "to"),
@@ -231,6 +232,15 @@ func TestNamesAreNoPaths(t *testing.T) {
 	}
 }
 
+// mkdir makes a directory and leaves it.
+func mkdir(dir *Dir, name string) error {
+	made, err := dir.Mkdir(name, 0o700)
+	if err == nil {
+		made.Close()
+	}
+	return err
+}
+
 func TestRenameMoveRemove(t *testing.T) {
 	dir, _ := open(t)
 	must(t, dir.Create("a", []byte("a"), 0o600, -1, -1))
@@ -239,7 +249,7 @@ func TestRenameMoveRemove(t *testing.T) {
 	if data, _, err := dir.Read("l", 10); err != nil || string(data) != "a" {
 		t.Fatalf("after renaming over a link: %q, %v", data, err)
 	}
-	must(t, dir.Mkdir("d", 0o700))
+	must(t, mkdir(dir, "d"))
 	wants(t, dir.Rename("l", "d"), unix.EISDIR)
 	must(t, dir.Symlink("target", "m"))
 	wants(t, dir.Move("l", dir, "m"), fs.ErrExist)
@@ -267,12 +277,12 @@ func TestRenameMoveRemove(t *testing.T) {
 func TestEveryChangeIsAnEffect(t *testing.T) {
 	dir, path := open(t)
 	must(t, dir.Create("f", []byte("f"), 0o600, -1, -1))
-	must(t, dir.Mkdir("d", 0o700))
+	must(t, mkdir(dir, "d"))
 	refused := errors.New("refused")
 	var asked int
 	dir.around = func(string, func() error) error { asked++; return refused }
 	changes := []error{
-		dir.Mkdir("new", 0o700), dir.Create("new", nil, 0o600, -1, -1), dir.Overwrite("f", []byte("x"), 0o600, -1, -1),
+		mkdir(dir, "new"), dir.Create("new", nil, 0o600, -1, -1), dir.Overwrite("f", []byte("x"), 0o600, -1, -1),
 		dir.Symlink("x", "new"), dir.Rename("f", "new"), dir.Move("f", dir, "new"), dir.Remove("f"), dir.RemoveDir("d"),
 		dir.SyncFile("f"), dir.Sync(), dir.SyncFS(),
 	}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
 
 	"github.com/certwright/certwright/providers/disk"
 	"github.com/certwright/certwright/reconcile"
@@ -29,7 +28,7 @@ func (j *job) commit() error {
 	// What the new unit makes superfluous goes before it: a process that is killed right after the commit leaves a
 	// place that is as it should be, and nobody comes by again for the whole life of a certificate.
 	// A failure is said, and holds nothing back.
-	j.untidy = sweep(j.dir, j.Mark.Installation, union(j.wanted(), j.Old), slices.Concat([]string{j.generation}, j.previous)...)
+	j.untidy = p.sweep(j.Mark.Installation, union(j.wanted(), j.Old), append([]string{j.generation}, j.previous...))
 	if j.Layout == spec.Plain {
 		return j.commitPlain(p)
 	}

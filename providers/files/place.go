@@ -80,6 +80,8 @@ const (
 // place is what was found in a place before anything is done to it.
 type place struct {
 	dir        *disk.Dir
+	listed     bool     // names is known
+	names      []string // all that was there, sorted
 	data       dataState
 	generation string    // what ..data leads to, when placed or vacant
 	current    *disk.Dir // that directory, when placed
@@ -99,26 +101,51 @@ func (p *place) close() {
 // look finds out what is in a place. close it, but not dir.
 func look(dir *disk.Dir) (*place, error) {
 	p := &place{dir: dir}
-	m, err := readManifest(dir)
-	switch {
-	case errors.Is(err, errNoManifest):
-		p.strangePlain = true
-	case err != nil && !errors.Is(err, fs.ErrNotExist):
+	return p, p.find()
+}
+
+// survey is look for who is about to change the place: it lists the place first, and asks for no name that is not there.
+func survey(dir *disk.Dir) (*place, error) {
+	names, err := dir.Names()
+	if err != nil {
 		return nil, err
 	}
-	p.plain = m
-	target, err := dir.Readlink(dataName)
+	p := &place{dir: dir, listed: true, names: names}
+	return p, p.find()
+}
+
+// missing reports whether the list of the place shows that nothing stood at a name.
+func (p *place) missing(name string) bool {
+	_, there := slices.BinarySearch(p.names, name)
+	return p.listed && !there
+}
+
+func (p *place) find() error {
+	if !p.missing(manifestName) {
+		m, err := readManifest(p.dir)
+		switch {
+		case errors.Is(err, errNoManifest):
+			p.strangePlain = true
+		case err != nil && !errors.Is(err, fs.ErrNotExist):
+			return err
+		}
+		p.plain = m
+	}
+	if p.missing(dataName) {
+		return nil
+	}
+	target, err := p.dir.Readlink(dataName)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return p, nil
+		return nil
 	case errors.Is(err, unix.EINVAL) || err == nil && !generationName.MatchString(target):
 		p.data = dataForeign
-		return p, nil
+		return nil
 	case err != nil:
-		return nil, err
+		return err
 	}
 	p.generation = target
-	return p, p.enter()
+	return p.enter()
 }
 
 // enter opens the generation ..data leads to.
@@ -181,6 +208,9 @@ type entry struct {
 
 // at says what stands at the name of a file and whether it is ours.
 func (p *place) at(name string) (entry, error) {
+	if p.missing(name) {
+		return entry{}, nil
+	}
 	target, err := p.dir.Readlink(name)
 	switch {
 	case err == nil:

@@ -13,29 +13,30 @@ import (
 )
 
 // sweep removes what writes of an installation have left in a place and nothing refers to: generations older than
-// those that stay, and the remains of interrupted writes. names are those a unit of ours has or had there. What stays
-// is said by the manifest of the generation in use, unless a unit that is about to take its place says otherwise.
-func sweep(dir *disk.Dir, installation string, names []string, stay ...string) error {
-	p, err := look(dir)
+// those that stay, and the remains of interrupted writes. names are those a unit of ours has or had there.
+func sweep(dir *disk.Dir, installation string, names []string) error {
+	p, err := survey(dir)
 	if err != nil {
 		return err
 	}
 	defer p.close()
-	if p.atomic != nil && len(stay) == 0 {
-		stay = append(stay, p.atomic.Previous...)
+	var stay []string
+	if p.atomic != nil {
+		stay = p.atomic.Previous
 	}
-	stay = append(stay, p.generation) // whatever it holds, somebody reads it
-	all, err := dir.Names()
-	if err != nil {
-		return err
-	}
-	for _, name := range all {
+	return p.sweep(installation, names, stay)
+}
+
+// sweep is the same for a place that was surveyed, and that goes on with the generations that stay.
+func (p *place) sweep(installation string, names, stay []string) error {
+	var err error
+	for _, name := range p.names {
 		switch {
-		case slices.Contains(stay, name):
+		case name == p.generation || slices.Contains(stay, name): // whatever it holds, somebody reads it
 		case generationName.MatchString(name):
-			err = removeGeneration(dir, name, installation, names)
+			err = removeGeneration(p.dir, name, installation, names)
 		case generationName.MatchString(strings.TrimSuffix(name, linkSuffix)):
-			err = removeLink(dir, name)
+			err = removeLink(p.dir, name)
 		}
 		if err != nil {
 			return err

@@ -101,6 +101,10 @@ func (j *job) open() error {
 	if j.self, err = dir.Self(); err != nil {
 		return err
 	}
+	if dir.Made() { // what appears in it from now on is seen before anything is put in place
+		j.fresh = true
+		return nil
+	}
 	p, err := j.look()
 	if err != nil {
 		return err
@@ -145,7 +149,7 @@ func (j *job) check() error {
 
 // look finds out what is in the place now, with everything of another installation as foreign.
 func (j *job) look() (*place, error) {
-	p, err := look(j.dir)
+	p, err := survey(j.dir)
 	if err == nil {
 		p.of(j.Mark.Installation)
 	}
@@ -185,12 +189,9 @@ func (j *job) begin() (*disk.Dir, error) {
 			return nil, err
 		}
 		j.generation = name
-		err = j.dir.Mkdir(name, 0o755)
-		if err == nil {
-			return j.dir.Sub(name)
-		}
+		gen, err := j.dir.Mkdir(name, 0o755)
 		if !errors.Is(err, fs.ErrExist) || tries == 8 {
-			return nil, err
+			return gen, err
 		}
 	}
 }
