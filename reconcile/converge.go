@@ -24,7 +24,7 @@ type Outcome struct {
 func (a Applier) Converge(ctx context.Context, scope Scope) (Outcome, error) {
 	var out Outcome
 	scope.Since = a.Clock()
-	before := ""
+	var failed Plan // what did not work in the pass before
 	report := a.Report
 	a.Report = func(e Event) {
 		// What follows on a failure is skipped: the first error is the reason.
@@ -45,11 +45,10 @@ func (a Applier) Converge(ctx context.Context, scope Scope) (Outcome, error) {
 			out.Err, out.Failed = nil, nil
 			return out, nil
 		}
-		now := out.Plan.text()
-		if out.Err != nil && now == before {
+		if out.Err != nil && out.Plan.text() == failed.text() {
 			return out, nil
 		}
-		before, out.Failed = now, map[string]string{}
+		failed, out.Failed = out.Plan, map[string]string{}
 		out.Err = a.Apply(ctx, w, out.Plan)
 		if ctx.Err() != nil {
 			return out, ctx.Err()
