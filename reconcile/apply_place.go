@@ -11,25 +11,32 @@ import (
 // place writes all places in one call. Their rows are committed first: what the inventory does not know could
 // not be cleared away later.
 func (r *run) place(steps []Step) {
-	var doing []Step
-	var units []Unit
+	start := r.Clock()
+	var begun, doing []Step
 	for _, s := range steps {
-		if !r.begin(s) {
+		if r.begin(s) {
+			begun = append(begun, s)
+		}
+	}
+	ready := make([]rendered, len(begun))
+	_ = inParallel(len(begun), func(i int) error {
+		ready[i] = r.render(begun[i].Action.(Place))
+		return nil
+	})
+	var units []Unit
+	for i, s := range begun {
+		u := ready[i]
+		if u.err != nil {
+			r.end(s, u.err, start)
 			continue
 		}
-		u, print, err := r.unit(s.Action.(Place))
-		if err != nil {
-			r.end(s, err, r.Clock())
-			continue
-		}
-		doing, units = append(doing, s), append(units, u)
-		r.owe(s.Action.(Place), print)
-		r.enter(s.Action.(Place), u, print)
+		doing, units = append(doing, s), append(units, u.Unit)
+		r.owe(s.Action.(Place), u.print)
+		r.enter(s.Action.(Place), u.Unit, u.print)
 	}
 	if len(doing) == 0 {
 		return
 	}
-	start := r.Clock()
 	if err := r.commit(); err != nil {
 		for _, s := range doing {
 			r.end(s, err, start)
@@ -49,6 +56,18 @@ func (r *run) place(steps []Step) {
 	for i, s := range doing {
 		r.end(s, errors.Join(errs[i], failed), start)
 	}
+}
+
+// rendered is a unit that is ready to be written, or why it cannot be.
+type rendered struct {
+	Unit
+	print Fingerprint
+	err   error
+}
+
+func (r *run) render(a Place) rendered {
+	u, print, err := r.unit(a)
+	return rendered{u, print, err}
 }
 
 // unit renders the files of a binding as they should be at a place.
