@@ -108,7 +108,8 @@ func TestMounts(t *testing.T) {
 		},
 		{
 			"single files of generations", "directory: /srv/single",
-			"single files of /srv/single are mounted, which pins what they are now", []reconcile.Mount{bind("/srv/single/ca.pem", "/ca.pem")},
+			"single files of /srv/single are mounted, which pins what they are now",
+			[]reconcile.Mount{bind("/srv/single/ca.pem", "/ca.pem")},
 		},
 		{
 			"memory", "path: /certs", "/certs in x is on a mount of type tmpfs, which cannot be written from outside",
