@@ -13,26 +13,26 @@ import (
 // Mkdir makes a directory with exactly mode, whatever the umask, and opens it. fs.ErrExist if something is there. It
 // asks for mode from the beginning: nobody widens a directory that is there already, so one that was left narrower by
 // a process that was killed in between would shut its readers out for good.
-func (dir *Dir) Mkdir(name string, mode fs.FileMode) (*Dir, error) {
-	made := -1
-	err := dir.change("mkdir", name, func() error {
+func (dir *Dir) Mkdir(name string, mode fs.FileMode) (made *Dir, err error) {
+	fd := -1
+	defer func() {
+		if made == nil && fd >= 0 { // also when an effect ends in a panic, as in tests
+			unix.Close(fd)
+		}
+	}()
+	err = dir.change("mkdir", name, func() (err error) {
 		if err := unix.Mkdirat(dir.fd, name, uint32(mode.Perm())); err != nil {
 			return err
 		}
-		fd, err := dir.open(name, unix.O_RDONLY|unix.O_DIRECTORY)
-		if err != nil {
+		if fd, err = dir.open(name, unix.O_RDONLY|unix.O_DIRECTORY); err != nil {
 			return err
 		}
-		made = fd
 		return unix.Fchmod(fd, uint32(mode.Perm()))
 	})
 	if err != nil {
-		if made >= 0 {
-			unix.Close(made)
-		}
 		return nil, err
 	}
-	return &Dir{around: dir.around, path: dir.path + "/" + name, fd: made, made: true}, nil
+	return &Dir{around: dir.around, path: dir.path + "/" + name, fd: fd, made: true}, nil
 }
 
 // Create makes a new file. It is readable by its owner alone until it is whole, then gets uid and gid (-1: as they
