@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/certwright/certwright/reconcile"
 )
@@ -140,6 +141,20 @@ func TestManyUnitsShareTheirSyncs(t *testing.T) {
 			t.Errorf("%d syncs: %v", len(syncs), syncs)
 		}
 	}
+}
+
+// TestManyUnitsFitIntoFewHandles: each unit holds one while it is written.
+func TestManyUnitsFitIntoFewHandles(t *testing.T) {
+	var limit unix.Rlimit
+	must(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
+	must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 64, Max: limit.Max}))
+	defer func() { must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)) }()
+	root := t.TempDir()
+	var units []reconcile.Unit
+	for i := range 200 {
+		units = append(units, unit(filepath.Join(root, fmt.Sprint(i)), "1"))
+	}
+	write(t, local(nil), units...)
 }
 
 // TestAFailedSyncAbandonsWhatItWasOf: the old content stays, nothing is synced a second time, and the next write

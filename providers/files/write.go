@@ -18,8 +18,8 @@ import (
 )
 
 const (
-	// batch bounds the open handles: one per unit, and many systems allow 1024 by default.
-	batch = 500
+	// maxBatch bounds the units that are written together, however many handles the process may have.
+	maxBatch = 4096
 	// fewUnits of one file system are synced file by file: that costs what they hold, while a sync of the file
 	// system waits for whatever else is being written to it.
 	fewUnits = 2
@@ -27,12 +27,22 @@ const (
 	oldGenerations = 2
 )
 
+// batch is how many units are written together: each holds a handle of its place, and half of those the process may
+// have are left to everything else.
+func batch() int {
+	var handles unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &handles); err != nil {
+		return 100
+	}
+	return int(min(max(handles.Cur/2, 1), maxBatch))
+}
+
 // Write implements reconcile.Places. All units are staged, then synced, then put in place, then synced, so that
 // they share two syncs of each file system.
 func (l Local) Write(ctx context.Context, units []reconcile.Unit) []error {
 	names := &naming{rand: l.Rand}
 	errs := make([]error, 0, len(units))
-	for part := range slices.Chunk(units, batch) {
+	for part := range slices.Chunk(units, batch()) {
 		jobs := make([]*job, len(part))
 		for i := range part {
 			jobs[i] = &job{local: l, Unit: part[i], names: names, err: ctx.Err()}
