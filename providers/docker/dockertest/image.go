@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -28,11 +29,27 @@ const (
 	GoServer Kind = "tlsserver" // the command tlsserver alone, no shell; see its flags for how it takes new files
 )
 
+// images are the names of those this process has seen to. To gather what goes into one takes a second or two.
+var images = struct {
+	sync.Mutex
+	names map[Kind]string
+}{names: map[Kind]string{}}
+
 // Image makes the image of a kind unless the engine has it, and returns its name. It stays for later runs; its tag
 // is a hash of all that went into it.
 func Image(t testing.TB, kind Kind) string {
 	t.Helper()
 	cli := Engine(t)
+	images.Lock()
+	defer images.Unlock()
+	if images.names[kind] == "" {
+		images.names[kind] = makeImage(t, cli, kind)
+	}
+	return images.names[kind]
+}
+
+func makeImage(t testing.TB, cli *client.Client, kind Kind) string {
+	t.Helper()
 	lay, ok := recipes[kind]
 	if !ok {
 		t.Fatalf("image: no recipe for %q", kind)

@@ -20,7 +20,7 @@ func TestImages(t *testing.T) {
 	} {
 		t.Run(string(kind), func(t *testing.T) {
 			image := Image(t, kind)
-			if again := Image(t, kind); again != image {
+			if again := makeImage(t, Engine(t), kind); again != image {
 				t.Errorf("the same inputs gave %s, then %s", image, again)
 			}
 			c := Run(t, Container{Image: image, Entrypoint: []string{"sleep", "60"}, Start: true})
