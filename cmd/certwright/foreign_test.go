@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,18 +13,6 @@ import (
 
 	"github.com/certwright/certwright/providers/docker/dockertest"
 )
-
-// staticBinary builds certwright as it is released, for couriers. It goes with the test.
-func staticBinary(t *testing.T) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "certwright")
-	build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", path, ".")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build certwright: %v\n%s", err, out)
-	}
-	return path
-}
 
 // TestForeign puts things of somebody else in the way, in every kind of place: nothing of them is changed until
 // adopt takes them over, and then they are kept.

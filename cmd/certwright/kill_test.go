@@ -109,7 +109,11 @@ func (l *lane) everywhere(share, shares int, args []string, begin func(), finish
 	l.t.Helper()
 	points := 0
 	for n := 1 + share; ; n += shares {
-		for _, when := range []string{"before", "after", "lost"} {
+		whens := []string{"after", "lost"}
+		if n == 1 { // before any other is after the one before
+			whens = []string{"before", "after", "lost"}
+		}
+		for _, when := range whens {
 			begin()
 			what := l.crash(n, when, args...)
 			if what == "" {

@@ -214,7 +214,7 @@ func (w *watcher) wrong() error {
 }
 
 func (w *watcher) read(ctx context.Context, dir string) {
-	tick := time.NewTicker(5 * time.Millisecond)
+	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	good := map[[32]byte]bool{}
 	for ctx.Err() == nil {
@@ -257,7 +257,7 @@ func watchWire(t *testing.T, id string) {
 	ended := make(chan error)
 	made := 0
 	go func() {
-		tick := time.NewTicker(20 * time.Millisecond)
+		tick := time.NewTicker(100 * time.Millisecond)
 		defer tick.Stop()
 		var failed error
 		for ctx.Err() == nil {

@@ -22,6 +22,9 @@ type suite struct{ *testing.M }
 
 func (s suite) Run() int {
 	code := s.M.Run()
+	if binaries != "" {
+		_ = os.RemoveAll(binaries)
+	}
 	if leaks := leaked(); len(leaks) > 0 {
 		for _, l := range leaks {
 			fmt.Fprintln(os.Stderr, "key material:", l)

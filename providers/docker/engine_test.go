@@ -53,7 +53,7 @@ var (
 // build makes a static binary of a command in testdata.
 func build(name string) (string, error) {
 	path := filepath.Join(filepath.Dir(proxy.Socket), name)
-	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, "./testdata/"+name)
+	build := exec.Command("go", "build", "-ldflags=-s -w", "-o", path, "./testdata/"+name)
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	build.Stderr = os.Stderr
 	return path, build.Run()

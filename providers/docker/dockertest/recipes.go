@@ -131,7 +131,7 @@ func curl(r rootfs) []string {
 func goServer(r rootfs) []string {
 	Servers(r.t, "go")
 	out := filepath.Join(r.t.TempDir(), "tlsserver")
-	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", out, "github.com/certwright/certwright/providers/docker/dockertest/tlsserver")
+	build := exec.Command("go", "build", "-ldflags=-s -w", "-o", out, "github.com/certwright/certwright/providers/docker/dockertest/tlsserver")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux")
 	if reply, err := build.CombinedOutput(); err != nil {
 		r.t.Fatalf("build tlsserver: %v\n%s", err, reply)
