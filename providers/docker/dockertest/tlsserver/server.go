@@ -44,12 +44,17 @@ func (s *server) start() error {
 	return nil
 }
 
-// config gives every handshake what the server serves: with -reload hot, what the files hold at that moment.
+// config gives every handshake what the server serves: with -reload hot, what the files hold at that moment. The two
+// of a pair are read one after the other, and may be of two generations if both are swapped in between: it looks again.
 func (s *server) config(*tls.ClientHelloInfo) (*tls.Config, error) {
-	if s.reload == "hot" {
-		return s.read()
+	if s.reload != "hot" {
+		return s.serving.Load(), nil
 	}
-	return s.serving.Load(), nil
+	config, err := s.read()
+	if err != nil {
+		config, err = s.read()
+	}
+	return config, err
 }
 
 // hup takes a SIGHUP. Files that do not fit together change nothing, as in nginx and PostgreSQL.
