@@ -32,7 +32,7 @@ const bringsImage = "POST /images/create"
 // in docker.Calls.
 func TestCallsOfAPlan(t *testing.T) {
 	cli := dockertest.Engine(t)
-	proxy, err := dockertest.NewRecorder(t.TempDir())
+	proxy, err := dockertest.NewRecorder(t.TempDir(), dockertest.EngineSocket())
 	if err != nil {
 		t.Fatal(err)
 	}

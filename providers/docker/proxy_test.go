@@ -12,6 +12,9 @@ import (
 // proxy is the recorder of the whole test run: every Engine of a test that asks an engine goes through it.
 var proxy *dockertest.Recorder
 
+// manager is the recorder of the tests of Swarms, which have an engine of their own.
+var manager *dockertest.Recorder
+
 // unlisted compares what was asked of the engine with Calls, in both directions.
 func unlisted(seen []string) (problems []string) {
 	used := make([]bool, len(Calls))
@@ -46,7 +49,7 @@ func TestMain(m *testing.M) {
 	if err != nil {
 		panic(err)
 	}
-	if proxy, err = dockertest.NewRecorder(dir); err != nil {
+	if proxy, err = dockertest.NewRecorder(dir, dockertest.EngineSocket()); err != nil {
 		panic(err)
 	}
 	code := m.Run()
@@ -55,7 +58,11 @@ func TestMain(m *testing.M) {
 	for _, f := range os.Args {
 		all = all && !strings.HasPrefix(f, "-test.run=") && !strings.HasPrefix(f, "-test.skip=")
 	}
-	if seen := proxy.Requests(); code == 0 && all && len(seen) > 0 {
+	seen := proxy.Requests()
+	if manager != nil {
+		seen = append(seen, manager.Requests()...)
+	}
+	if code == 0 && all && len(seen) > 0 {
 		for _, p := range unlisted(seen) {
 			fmt.Fprintln(os.Stderr, "FAIL:", p)
 			code = 1

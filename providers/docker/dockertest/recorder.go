@@ -20,7 +20,7 @@ func EngineSocket() string {
 	return "/var/run/docker.sock"
 }
 
-// Recorder stands before the engine of the environment: it passes requests on and remembers each as
+// Recorder stands before an engine: it passes requests on and remembers each as
 // "METHOD /path" without the API version.
 type Recorder struct {
 	Socket  string       // the path of the unix socket at which it listens
@@ -31,14 +31,14 @@ type Recorder struct {
 	seen     []string
 }
 
-// NewRecorder lets a Recorder listen in dir until it is closed.
-func NewRecorder(dir string) (*Recorder, error) {
+// NewRecorder lets a Recorder before the engine at a unix socket listen in dir until it is closed.
+func NewRecorder(dir, engine string) (*Recorder, error) {
 	r := &Recorder{Socket: filepath.Join(dir, "proxy.sock")}
 	var err error
 	if r.listener, err = net.Listen("unix", r.Socket); err != nil {
 		return nil, err
 	}
-	dial := func(context.Context, string, string) (net.Conn, error) { return net.Dial("unix", EngineSocket()) }
+	dial := func(context.Context, string, string) (net.Conn, error) { return net.Dial("unix", engine) }
 	forward := &httputil.ReverseProxy{
 		Rewrite:       func(q *httputil.ProxyRequest) { q.Out.URL.Scheme, q.Out.URL.Host = "http", "engine" },
 		Transport:     &http.Transport{DialContext: dial},
