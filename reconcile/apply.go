@@ -68,20 +68,25 @@ func (a Applier) Apply(ctx context.Context, w World, plan Plan) error {
 		v := s.Action.(CreateVolume)
 		return r.Engines.CreateVolume(ctx, v.Host, v.Name, v.Labels)
 	})
+	r.placeSecrets(wave.secrets)
 	r.place(wave.places)
 	r.reload(wave.reloads)
 	r.remove(wave.removes)
+	r.each(wave.collects, func(s Step) error {
+		a := s.Action.(RemoveSecret)
+		return r.Swarms.RemoveSecret(ctx, a.Host, a.ID)
+	})
 	r.forget(wave.forgets)
 	return r.err()
 }
 
 // waves are the steps of a plan by kind.
 type waves struct {
-	cas, issues, volumes, places, reloads, removes, forgets []Step
+	cas, issues, volumes, secrets, places, reloads, removes, collects, forgets []Step
 }
 
 func (w *waves) add(s Step) {
-	switch s.Action.(type) {
+	switch a := s.Action.(type) {
 	case CreateCA:
 		w.cas = append(w.cas, s)
 	case Issue:
@@ -89,11 +94,17 @@ func (w *waves) add(s Step) {
 	case CreateVolume:
 		w.volumes = append(w.volumes, s)
 	case Place:
+		if a.At.Service != "" {
+			w.secrets = append(w.secrets, s)
+			return
+		}
 		w.places = append(w.places, s)
 	case Reload:
 		w.reloads = append(w.reloads, s)
 	case Remove:
 		w.removes = append(w.removes, s)
+	case RemoveSecret:
+		w.collects = append(w.collects, s)
 	case Forget:
 		w.forgets = append(w.forgets, s)
 	default:
@@ -387,6 +398,14 @@ func (r *run) drop(w World) {
 		}
 		for _, c := range e.Containers {
 			live[c.ID] = true
+		}
+	}
+	for _, s := range w.Swarms {
+		if s.Err != "" {
+			return
+		}
+		for _, svc := range s.Services {
+			live[svc.ID] = true
 		}
 	}
 	maps.DeleteFunc(r.st.Loads, func(_ string, l Load) bool { return !live[l.Target] })

@@ -44,7 +44,11 @@ func (r *run) reload(steps []Step) {
 			for _, s := range chain {
 				turn := turns[s.Action.(Reload).Target.ID]
 				turn <- struct{}{}
-				r.rung(s, knock)
+				if s.Action.(Reload).How.Update {
+					r.update(s)
+				} else {
+					r.rung(s, knock)
+				}
 				<-turn
 			}
 		})

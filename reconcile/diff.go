@@ -33,7 +33,7 @@ func Diff(s *spec.Spec, w World, scope Scope) Plan {
 	d := &differ{
 		view: newView(s, &w), scope: scope,
 		caSteps: map[string]int{}, idSteps: map[string]int{}, held: map[string]string{},
-		places: map[Location]int{}, wanted: map[Location]string{}, unresolved: map[string]bool{},
+		places: map[Location]int{}, secretNames: map[string]bool{}, wanted: map[Location]string{}, unresolved: map[string]bool{},
 	}
 	d.plan.Project = s.Project
 	bindings := d.selected()
@@ -69,12 +69,13 @@ type differ struct {
 	scope Scope
 	plan  Plan
 
-	caSteps    map[string]int      // the step that makes a CA
-	idSteps    map[string]int      // the step that issues an identity
-	held       map[string]string   // subjects that cannot be had, and why
-	places     map[Location]int    // the step that writes a place
-	wanted     map[Location]string // the binding that has a place
-	unresolved map[string]bool     // bindings whose places are not known now
+	caSteps     map[string]int      // the step that makes a CA
+	idSteps     map[string]int      // the step that issues an identity
+	held        map[string]string   // subjects that cannot be had, and why
+	places      map[Location]int    // the step that writes a place
+	secretNames map[string]bool     // of Swarm secrets that a binding wants
+	wanted      map[Location]string // the binding that has a place
+	unresolved  map[string]bool     // bindings whose places are not known now
 }
 
 // reserve keeps the places of bindings that are out of scope for them.

@@ -70,6 +70,10 @@ func (d *differ) binding(b *spec.Binding, w want) {
 		d.refuse(state, subject, w.refused.Reason, w.refused.Hint)
 		return
 	}
+	if b.Place.Secrets != nil {
+		d.secrets(b, m, pending)
+		return
+	}
 	prev := 0
 	for i := range w.at {
 		prev = d.place(b, w, i, pending, prev)

@@ -35,6 +35,7 @@ func (d *differ) prune() {
 		removals = append(removals, d.step(Remove{Binding: row.Binding, At: l}, reason, d.placing(row.Binding)...))
 	}
 	d.forget(removals)
+	d.collect()
 }
 
 // placing are the steps of this plan that place a binding: where they fail, what it had before is better than nothing.

@@ -17,9 +17,10 @@ import (
 // waiting costs nothing.
 type estate struct {
 	*memory.World
-	t    *testing.T
-	spec *spec.Spec
-	ids  map[string][]string // container ids by binding
+	t     *testing.T
+	spec  *spec.Spec
+	ids   map[string][]string // container ids by binding
+	swarm *swarm
 }
 
 // estateYAML has one binding of each kind that decides differently.
@@ -69,7 +70,7 @@ bindings:
 // newEstate makes an estate whose containers were created and wait for their files.
 func newEstate(t *testing.T) *estate {
 	t.Helper()
-	e := &estate{World: memory.New(time.Now), t: t, ids: map[string][]string{}}
+	e := &estate{World: memory.New(time.Now), t: t, ids: map[string][]string{}, swarm: &swarm{now: reconcile.Swarm{Err: "no manager"}}}
 	e.read(estateYAML)
 	bind := func(src, dst string) []reconcile.Mount {
 		return []reconcile.Mount{{Type: "bind", Source: src, Destination: dst}}
@@ -139,7 +140,7 @@ func (e *estate) start() {
 func (e *estate) applier() reconcile.Applier {
 	return reconcile.Applier{
 		Providers: reconcile.Providers{
-			Store: e.World, Authority: &localca.CA{Now: time.Now}, Formats: formats.Formats{}, Places: e.World, Engines: e.World, Prober: e.World,
+			Store: e.World, Authority: &localca.CA{Now: time.Now}, Formats: formats.Formats{}, Places: e.World, Engines: e.World, Swarms: e.swarm, Prober: e.World,
 			Secret: func(spec.Source) ([]byte, error) { return []byte("secret"), nil },
 			Roots:  func(string) ([][]byte, error) { return nil, nil },
 		},

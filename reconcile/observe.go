@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,7 +30,7 @@ var ErrLostStore = errors.New("the store is lost")
 // open, or it is lost. What could not be seen of a single thing is said in the World.
 func Observe(ctx context.Context, p Providers, s *spec.Spec, look Look) (World, error) {
 	w := World{
-		Now: look.Now, Courier: look.Couriers, Unknown: map[string]string{}, Engines: map[string]EngineState{}, Places: map[Location]PlaceState{}, Served: map[string]Served{},
+		Now: look.Now, Courier: look.Couriers, Unknown: map[string]string{}, Engines: map[string]EngineState{}, Swarms: map[string]Swarm{}, Places: map[Location]PlaceState{}, Served: map[string]Served{},
 		From: map[string]FromState{}, Brought: map[string]BroughtState{}, Roots: map[string][][]byte{}, Owners: map[string]Owner{},
 	}
 	if err := w.list(ctx, p, s); err != nil {
@@ -92,6 +93,9 @@ func (w *World) list(ctx context.Context, p Providers, s *spec.Spec) error {
 			}
 			w.Engines[b.Host.Name] = e
 		}
+		if _, done := w.Swarms[b.Host.Name]; !done && b.Place.Secrets != nil {
+			w.Swarms[b.Host.Name] = p.Swarms.Swarm(ctx, b.Host.Name)
+		}
 	}
 	return nil
 }
@@ -108,6 +112,24 @@ func (w *World) listLeft(ctx context.Context, p Providers, s *spec.Spec) {
 			w.Engines[at.Host] = p.Engines.List(ctx, at.Host)
 		}
 	}
+	if len(w.Swarms) == 0 && w.servedBefore(s) {
+		w.Swarms[spec.LocalHost] = p.Swarms.Swarm(ctx, spec.LocalHost)
+	}
+}
+
+// servedBefore reports whether a binding that left the spec may have had a service: it loaded something, and that was no
+// container there is.
+func (w *World) servedBefore(s *spec.Spec) bool {
+	for _, l := range w.State.Loads {
+		container := false
+		for _, e := range w.Engines {
+			container = container || slices.ContainsFunc(e.Containers, func(c Container) bool { return c.ID == l.Target })
+		}
+		if !container && s.BindingByName(l.Binding) == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // readCAs reads what others made: the files of brought-along CAs and of identities issued elsewhere. A CA whose files

@@ -104,6 +104,8 @@ type Reload struct {
 	Target  Target
 	Rung    int
 	How     spec.Reload
+	// Rolling says that a service starts new tasks before it ends old ones, and has several.
+	Rolling bool
 }
 
 // Remove clears a place of what certwright put there.
@@ -111,6 +113,13 @@ type Remove struct {
 	steady
 	Binding string
 	At      Location
+}
+
+// RemoveSecret removes a Swarm secret of ours that nothing uses.
+type RemoveSecret struct {
+	steady
+	Binding        string // that it was made for
+	Host, Name, ID string
 }
 
 // Forget drops an identity that left the spec from the store.
@@ -121,7 +130,7 @@ type Forget struct {
 
 // Target is one process that serves or uses a binding's files.
 type Target struct {
-	Host, Kind, Name, ID string // Kind is container
+	Host, Kind, Name, ID string // Kind is container or service
 }
 
 func (CreateCA) Kind() string     { return "create-ca" }
@@ -130,6 +139,7 @@ func (CreateVolume) Kind() string { return "create-volume" }
 func (Place) Kind() string        { return "place" }
 func (Reload) Kind() string       { return "reload" }
 func (Remove) Kind() string       { return "remove" }
+func (RemoveSecret) Kind() string { return "remove-secret" }
 func (Forget) Kind() string       { return "forget" }
 
 func (a CreateCA) Subject() string     { return "ca/" + a.CA }
@@ -138,9 +148,11 @@ func (a CreateVolume) Subject() string { return "volume/" + a.Name }
 func (a Place) Subject() string        { return "binding/" + a.Binding }
 func (a Reload) Subject() string       { return "binding/" + a.Binding }
 func (a Remove) Subject() string       { return "binding/" + a.Binding }
+func (a RemoveSecret) Subject() string { return "binding/" + a.Binding }
 func (a Forget) Subject() string       { return "identity/" + a.Identity }
 
 func (a CreateVolume) String() string { return "create volume " + a.Name }
+func (a RemoveSecret) String() string { return "remove secret " + a.Name }
 func (a Forget) String() string       { return "forget identity " + a.Identity }
 func (a Remove) String() string {
 	return fmt.Sprintf("remove the files of %s from %s", a.Binding, a.At)
@@ -173,6 +185,6 @@ func (a Place) String() string {
 
 func (a Reload) String() string { return fmt.Sprintf("%s %s", a.How.Verb(), a.Target.Name) }
 
-// Interrupts is true of a restart.
-func (a Reload) Interrupts() bool { return a.How.Restart }
+// Interrupts is true of a restart, and of an update that ends a task before another is there.
+func (a Reload) Interrupts() bool { return a.How.Restart || a.How.Update && !a.Rolling }
 func (Reload) action()            {}

@@ -30,6 +30,7 @@ type Providers struct {
 	Formats   Formats
 	Places    Places
 	Engines   Engines
+	Swarms    Swarms
 	Prober    Prober
 	// Secret reads a password from where the spec says; Roots gives spec.PublicRoots or spec.SystemRoots as DER.
 	Secret func(spec.Source) ([]byte, error)

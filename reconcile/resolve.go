@@ -74,6 +74,8 @@ func (v *view) consumers(b *spec.Binding) []Container {
 		if x, ok := v.named[[2]string{host, c.Container}]; ok {
 			out = append(out, x)
 		}
+	case c.Service != "":
+		out = v.tasks(b)
 	case c.ComposeService != "":
 		out = slices.Clone(v.compose[[3]string{host, c.ComposeProject, c.ComposeService}])
 	default:
@@ -102,6 +104,8 @@ func (v *view) locate(b *spec.Binding) (at []located, refused *Refusal, wait boo
 	all := v.consumers(b)
 	engine := v.w.Engines[b.Host.Name]
 	switch {
+	case b.Place.Secrets != nil:
+		return nil, nil, false
 	case b.Place.Directory != "":
 		l := located{at: Location{Host: b.Host.Name, Dir: b.Place.Directory}, containers: all}
 		l.files = mountsFiles(b, all)

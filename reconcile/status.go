@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -201,6 +202,8 @@ func (a assessor) judge(b *spec.Binding, out *BindingStatus, end time.Time) {
 		set(Waiting, a.unmounted(b), mountHint)
 	case b.Probe == nil:
 		set(Unverified, "there is no probe", "")
+	case a.elsewhere(b) > 0:
+		set(Unverified, fmt.Sprintf("%d of its tasks run on other nodes and cannot be probed from here", a.elsewhere(b)), "")
 	default:
 		set(Unverified, "it cannot be probed from here", "")
 	}
@@ -305,7 +308,7 @@ func (a assessor) targets(b *spec.Binding, wanted string) []TargetStatus {
 
 // served is true when every replica showed the wanted certificate, nil where nothing could be asked.
 func (a assessor) served(b *spec.Binding, targets []TargetStatus) *bool {
-	if b.Probe == nil || b.Identity == nil || len(targets) == 0 {
+	if b.Probe == nil || b.Identity == nil || len(targets) == 0 || a.elsewhere(b) > 0 {
 		return nil
 	}
 	for _, c := range a.consumers(b) {
@@ -318,6 +321,23 @@ func (a assessor) served(b *spec.Binding, targets []TargetStatus) *bool {
 		}
 	}
 	return truth(!slices.ContainsFunc(targets, func(t TargetStatus) bool { return t.ServedSerial != t.WantedSerial }))
+}
+
+// elsewhere is how many running tasks of a binding's service are on other nodes than the one that was asked.
+func (a assessor) elsewhere(b *spec.Binding) int {
+	if b.Place.Secrets == nil {
+		return 0
+	}
+	svc, n := a.service(b), 0
+	if svc == nil {
+		return 0
+	}
+	for _, t := range a.w.Swarms[b.Host.Name].Tasks {
+		if t.Service == svc.ID && t.Running {
+			n++
+		}
+	}
+	return max(0, n-len(a.consumers(b)))
 }
 
 func truth(b bool) *bool { return &b }

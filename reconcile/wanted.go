@@ -1,11 +1,14 @@
 package reconcile
 
 import (
+	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"fmt"
 	"io/fs"
 	"slices"
+	"strings"
 
 	"github.com/certwright/certwright/spec"
 )
@@ -193,6 +196,23 @@ func unitPrint(files []wantedFile) Fingerprint {
 		}
 	}
 	sum := sha256.Sum256(all)
+	return Fingerprint(hex.EncodeToString(sum[:]))
+}
+
+// version stands for what a secret holds. Its name shows some of it, so it is keyed (RFC 2104) with the private key of
+// the binding's identity; where there is none there is nothing to hide.
+func version(f wantedFile, m material) Fingerprint {
+	var key []byte
+	if m.issued != nil {
+		key = m.issued.Key.PKCS8()
+	}
+	mac := hmac.New(sha256.New, key)
+	_, _ = fmt.Fprintf(mac, "%s %s", f.spec.Content, f.print)
+	return Fingerprint(hex.EncodeToString(mac.Sum(nil)))
+}
+
+func digest(parts ...string) Fingerprint {
+	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
 	return Fingerprint(hex.EncodeToString(sum[:]))
 }
 

@@ -17,6 +17,7 @@ type World struct {
 	Fresh   bool                    // there is no store yet
 	Courier bool                    // couriers were allowed: what is beyond was beyond them too
 	Engines map[string]EngineState  // by host name; those that were asked
+	Swarms  map[string]Swarm        // by host name; those that were asked
 	Places  map[Location]PlaceState // every place a binding has
 	Served  map[string]Served       // by TargetKey; only targets that were probed
 	From    map[string]FromState    // by identity name; those issued by something else
@@ -76,6 +77,7 @@ type Location struct {
 	Dir     string
 	Machine bool
 	Volume  string // instead of Dir
+	Service string // instead of Dir: the secrets of a Swarm service; no place of the inventory
 	Sub     string // a folder below Dir or Volume, slash-separated; "" for the place itself
 }
 
@@ -83,6 +85,9 @@ func (l Location) String() string {
 	s := l.Dir
 	if l.Volume != "" {
 		s = "volume " + l.Volume
+	}
+	if l.Service != "" {
+		s = "secrets of service " + l.Service
 	}
 	if l.Sub != "" {
 		s += "/" + l.Sub

@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"io/fs"
 	"slices"
 	"strings"
 )
@@ -28,7 +29,14 @@ func (p *parser) binding(name string, v value) {
 		b.Layout = l
 	}
 	b.Owner = p.owner(m.get("owner"))
-	b.Files = p.files(m)
+	mode := fs.FileMode(0)
+	if s := b.Place.Secrets; s != nil {
+		b.Owner, mode = s.Owner, s.Mode
+	}
+	b.Files = p.files(m, mode)
+	if b.Place.Secrets != nil {
+		p.checkSecrets(m, b.Files, mode)
+	}
 	b.Reload, b.ReloadGiven = p.ladder(m.get("reload")), m.has("reload")
 	b.Probe = p.probe(m.get("probe"))
 	b.Limits = p.limits(m.get("limits"))
@@ -95,8 +103,11 @@ func (p *parser) consumer(m *mapping) *Consumer {
 	c := &Consumer{Pos: v.pos()}
 	switch {
 	case v.key == "service":
-		if s := p.text(v); s != "" && !isName(s) {
+		if c.Service = p.text(v); c.Service != "" && !isName(c.Service) {
 			p.errorf(v, "%s is no name of a service", quote(v.node.Value))
+		}
+		if !m.has("secret") && !m.has("config") {
+			p.errorf(v, "needs its files as secrets: `secret: {}`; another place for a service is not in this version")
 		}
 	case isMapping(v):
 		p.selector(v, c)
@@ -147,7 +158,7 @@ func (p *parser) otherBinding(m *mapping, b Binding) {
 	choice(p, m.get("trustStore"), "trust store", trustStores)
 	p.boolean(m.get("external"))
 	choice(p, m.get("onDelete"), "way to leave", onDeletes)
-	for _, key := range []string{"service", "secret", "config", "engine", "context", "trustStore", "external", "onDelete"} {
+	for _, key := range []string{"config", "engine", "context", "trustStore", "external", "onDelete"} {
 		p.later(m.get(key))
 	}
 	p.needsUsage(m.get("engine"), b, Server)

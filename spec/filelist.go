@@ -15,12 +15,12 @@ var contents = []Content{
 }
 
 // files reads the files of a binding. The default are the names Docker itself uses; cert.pem holds the
-// intermediates too, because a server has to send them.
-func (p *parser) files(m *mapping) []File {
+// intermediates too, because a server has to send them. mode is of files that have none of their own, or 0.
+func (p *parser) files(m *mapping, mode fs.FileMode) []File {
 	if !m.has("files") {
-		files := []File{newFile("ca.pem", ContentCA)}
+		files := []File{newFile("ca.pem", ContentCA, mode)}
 		if m.has("identity") {
-			files = append(files, newFile("cert.pem", ContentFullchain), newFile("key.pem", ContentKey))
+			files = append(files, newFile("cert.pem", ContentFullchain, mode), newFile("key.pem", ContentKey, mode))
 		}
 		return files
 	}
@@ -37,17 +37,20 @@ func (p *parser) files(m *mapping) []File {
 		if why := badFileName(v.key); why != "" {
 			p.errorf(v, "%s is no name of a file here: %s", quote(v.key), why)
 		}
-		files = append(files, p.file(v))
+		files = append(files, p.file(v, mode))
 	}
 	return files
 }
 
-func newFile(name string, c Content) File {
-	f := File{Name: name, Content: c, Mode: 0o644}
-	if c.HoldsKey() {
-		f.Mode = 0o600
+func newFile(name string, c Content, mode fs.FileMode) File {
+	switch {
+	case mode != 0:
+	case c.HoldsKey():
+		mode = 0o600
+	default:
+		mode = 0o644
 	}
-	return f
+	return File{Name: name, Content: c, Mode: mode}
 }
 
 // badFileName says why a name must not be used in a place.
@@ -69,19 +72,19 @@ func badFileName(s string) string {
 	return ""
 }
 
-func (p *parser) file(v value) File {
+func (p *parser) file(v value, mode fs.FileMode) File {
 	switch v.node.Kind {
 	case yaml.SequenceNode:
 		p.mustBe(v, "a content or a mapping")
 		return File{}
 	case yaml.ScalarNode:
-		f := newFile(v.key, choice(p, v, "content", contents))
+		f := newFile(v.key, choice(p, v, "content", contents), mode)
 		f.Pos = v.pos()
 		p.checkFile(v, nil, f)
 		return f
 	}
 	m := p.section(v, &fileSection)
-	f := newFile(v.key, choice(p, m.get("content"), "content", contents))
+	f := newFile(v.key, choice(p, m.get("content"), "content", contents), mode)
 	f.Pos = v.pos()
 	if m.has("mode") {
 		f.Mode = p.mode(m.get("mode"))

@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"io/fs"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -40,7 +41,7 @@ func (p *parser) place(m *mapping, b Binding) Place {
 			taken = b.Consumer.String() + ":" + place.Path
 		}
 	case "secret", "config":
-		p.secrets(m)
+		place.Secrets = p.secrets(m)
 	default: // otherBinding looks inside
 		p.exclude(v, "service", "layout", "owner", "files", "reload", "probe")
 		if v.key != "trustStore" {
@@ -96,21 +97,49 @@ func (p *parser) inContainer(v value) string {
 	return clean
 }
 
-// secrets checks Swarm secrets and the configs beside them.
-func (p *parser) secrets(m *mapping) {
+// secrets reads Swarm secrets, and checks the configs beside them.
+func (p *parser) secrets(m *mapping) *Secrets {
+	var found *Secrets
 	for _, key := range []string{"secret", "config"} {
 		v := m.get(key)
 		s := p.section(v, &secretSection)
-		bits := p.mode(s.get("mode"))
-		if key == "secret" && s.has("mode") {
-			p.keyMode(s.get("mode"), bits)
+		bits, owner := p.mode(s.get("mode")), p.owner(s.get("owner"))
+		if key == "secret" && s != nil {
+			found = &Secrets{Mode: bits, Owner: owner}
 		}
-		p.owner(s.get("owner"))
+		if owner != nil && owner.Name != "" {
+			p.numbered(s.get("owner"))
+		}
 		if v.node != nil && !m.has("service") {
 			p.errorf(v, "needs a service")
 		}
-		p.exclude(v, "layout", "owner")
+		p.exclude(v, "layout", "owner", "reload")
 	}
+	return found
+}
+
+// checkSecrets looks at what does not go with files that are secrets; mode is that of all of them, or 0.
+func (p *parser) checkSecrets(m *mapping, files []File, mode fs.FileMode) {
+	for _, f := range files {
+		v := value{}
+		if m.has("files") {
+			v = p.open(m.get("files")).get(f.Name)
+		}
+		if f.Owner != nil && f.Owner.Name != "" {
+			p.numbered(p.open(v).get("owner"))
+		}
+		if f.Content.Keystore() {
+			p.errorf(v, "a keystore as a secret is not in this version")
+		}
+		if f.Content.HoldsKey() && f.Mode == mode {
+			p.keyMode(p.open(m.get("secret")).get("mode"), mode)
+		}
+	}
+}
+
+// numbered refuses a user's name: Swarm looks none up (Engine API, SecretReferenceFileTarget).
+func (p *parser) numbered(v value) {
+	p.errorf(v, `must be "UID" or "UID:GID": Swarm knows no users by name`)
 }
 
 // owner reads "999", "999:999" or the name of a user.

@@ -263,9 +263,10 @@ type Binding struct {
 	Limits      Limits
 }
 
-// Consumer is who uses the files: exactly one of Container, Label or Service-with-Compose is set.
+// Consumer is who uses the files: exactly one of Container, Service, Label or ComposeService with ComposeProject is set.
 type Consumer struct {
 	Container      string // a container's name
+	Service        string // a Swarm service's name
 	ComposeProject string // with ComposeService
 	ComposeService string
 	LabelKey       string // with LabelValue ("" matches any value)
@@ -277,6 +278,8 @@ func (c Consumer) String() string {
 	switch {
 	case c.Container != "":
 		return c.Container
+	case c.Service != "":
+		return "service " + c.Service
 	case c.ComposeService != "":
 		return c.ComposeProject + "/" + c.ComposeService
 	}
@@ -291,7 +294,14 @@ type Place struct {
 	Directory string // on the host; joined with the folder of its tls.yaml when the host is local
 	Volume    string
 	Path      string // absolute, inside the container
+	Secrets   *Secrets
 	Pos       Pos
+}
+
+// Secrets are one Swarm secret per file, under /run/secrets of a service's tasks.
+type Secrets struct {
+	Mode  fs.FileMode // of files that have none of their own; 0 for the usual ones
+	Owner *Owner      // of files that have none of their own; always in numbers
 }
 
 // File is one file of a binding.

@@ -192,3 +192,21 @@ func TestValuesConstraints(t *testing.T) {
 		ExcludeIP: []netip.Prefix{netip.MustParsePrefix("10.9.0.0/16")},
 	}, ok(t, "constraints").CAs[0].Local.Constraints)
 }
+
+func TestValuesSecrets(t *testing.T) {
+	s := ok(t, "secrets")
+	plain, owned := s.Bindings[0], s.Bindings[1]
+	same(t, "place", spec.Place{Secrets: &spec.Secrets{}}, plain.Place)
+	same(t, "consumer", &spec.Consumer{Service: "shop_web"}, plain.Consumer)
+	same(t, "files", []spec.File{
+		{Name: "ca.pem", Content: spec.ContentCA, Mode: 0o644},
+		{Name: "cert.pem", Content: spec.ContentFullchain, Mode: 0o644},
+		{Name: "key.pem", Content: spec.ContentKey, Mode: 0o600},
+	}, plain.Files)
+	same(t, "owner", &spec.Owner{UID: 999, GID: 998}, owned.Owner)
+	same(t, "files of their own", []spec.File{
+		{Name: "cert.pem", Content: spec.ContentCert, Mode: 0o400},
+		{Name: "key.pem", Content: spec.ContentKey, Mode: 0o440, Owner: &spec.Owner{UID: 7, GID: 7}},
+	}, owned.Files)
+	same(t, "mode", 0o444, int(s.Bindings[2].Files[0].Mode))
+}

@@ -134,7 +134,7 @@ func (a *app) open(ctx context.Context, writer bool) (*session, error) {
 	applier := reconcile.Applier{
 		Providers: reconcile.Providers{
 			Store: st, Authority: &localca.CA{Passphrase: a.secret, Now: a.now}, Formats: formats.Formats{},
-			Places: docker.Places{Local: local, Engines: engines}, Engines: engines, Prober: probe.Prober{},
+			Places: docker.Places{Local: local, Engines: engines}, Engines: engines, Swarms: engines, Prober: probe.Prober{},
 			Secret: a.secret, Roots: formats.Roots,
 		},
 		Spec: s, Clock: a.now, Settle: a.settle, Couriers: !a.noCouriers,

@@ -167,7 +167,7 @@ func sign(a reconcile.Action) string {
 	switch a.(type) {
 	case reconcile.CreateCA, reconcile.CreateVolume, reconcile.Issue:
 		return "+"
-	case reconcile.Remove, reconcile.Forget:
+	case reconcile.Remove, reconcile.RemoveSecret, reconcile.Forget:
 		return "-"
 	}
 	if a.Interrupts() {

@@ -30,5 +30,12 @@ var Calls = []Call{
 	{"POST", "/containers/create", "create a courier"},
 	{"POST", "/containers/{id}/attach", "talk to a courier"},
 	{"POST", "/containers/{id}/start", "start a courier"},
+	{"GET", "/services", "list the services of a Swarm"},
+	{"GET", "/services/{id}", "read a service before it is updated, and follow the update"},
+	{"GET", "/tasks", "list the tasks: their secrets are still needed"},
+	{"GET", "/secrets", "list the secrets; what is in them cannot be read"},
+	{"POST", "/secrets/create", "make a secret for a file of a binding"},
+	{"POST", "/services/{id}/update", "give a service other secrets, and change nothing else of it"},
+	{"DELETE", "/secrets/{id}", "remove a secret of ours that nothing uses"},
 	{"DELETE", "/containers/{id}", "remove a courier that did not start or does not end"},
 }

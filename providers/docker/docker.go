@@ -120,7 +120,10 @@ func (e *Engine) about(ctx context.Context) (facts, error) {
 // Engines are the engines of a spec by host name. It implements reconcile.Engines.
 type Engines map[string]*Engine
 
-var _ reconcile.Engines = Engines{}
+var (
+	_ reconcile.Engines = Engines{}
+	_ reconcile.Swarms  = Engines{}
+)
 
 // engine finds a usable engine.
 func (es Engines) engine(host string) (*Engine, error) {
@@ -174,6 +177,42 @@ func (es Engines) Dial(ctx context.Context, c reconcile.Container, port int, cou
 		return nil, err
 	}
 	return e.Dial(ctx, c, port, couriers)
+}
+
+// Swarm implements reconcile.Swarms.
+func (es Engines) Swarm(ctx context.Context, host string) reconcile.Swarm {
+	e, err := es.engine(host)
+	if err != nil {
+		return reconcile.Swarm{Err: err.Error()}
+	}
+	return e.Swarm(ctx)
+}
+
+// CreateSecret implements reconcile.Swarms.
+func (es Engines) CreateSecret(ctx context.Context, host string, s reconcile.NewSecret) error {
+	e, err := es.engine(host)
+	if err != nil {
+		return err
+	}
+	return e.CreateSecret(ctx, s)
+}
+
+// Update implements reconcile.Swarms.
+func (es Engines) Update(ctx context.Context, host string, u reconcile.ServiceUpdate) error {
+	e, err := es.engine(host)
+	if err != nil {
+		return err
+	}
+	return e.Update(ctx, u)
+}
+
+// RemoveSecret implements reconcile.Swarms.
+func (es Engines) RemoveSecret(ctx context.Context, host, id string) error {
+	e, err := es.engine(host)
+	if err != nil {
+		return err
+	}
+	return e.RemoveSecret(ctx, id)
 }
 
 // silence says in a sentence that the engine does not answer, and what to do about it.

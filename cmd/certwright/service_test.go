@@ -1,0 +1,329 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/docker/docker/api/types/mount"
+	"github.com/docker/docker/api/types/swarm"
+
+	"github.com/certwright/certwright/providers/docker/dockertest"
+)
+
+// swarmScene is a folder with a tls.yaml of one binding, api, and a service of a Swarm of its own that uses its secrets.
+type swarmScene struct {
+	t       *testing.T
+	m       dockertest.Manager
+	dir     string
+	at      time.Time
+	service string // its id
+	name    string
+}
+
+// newSwarmScene makes a service of two tasks that have no files to start with. change changes what is made.
+func newSwarmScene(t *testing.T, change func(*swarm.ServiceSpec), flags ...string) *swarmScene {
+	t.Helper()
+	s := &swarmScene{t: t, m: dockertest.Swarm(t), dir: t.TempDir(), at: time.Now()}
+	spec := s.m.TLSServer(t, "api", 2, flags...)
+	spec.UpdateConfig = &swarm.UpdateConfig{
+		Parallelism: 1, Monitor: time.Second, Order: swarm.UpdateOrderStartFirst, FailureAction: swarm.UpdateFailureActionPause,
+	}
+	if change != nil {
+		change(&spec)
+	}
+	s.name, s.service = spec.Name, s.m.Serve(t, spec)
+	s.write("")
+	return s
+}
+
+func (s *swarmScene) write(more string) {
+	s.t.Helper()
+	text := fmt.Sprintf(`version: 1
+project: shop
+cas:
+  internal: {local: {lifetime: 10y}}
+identities:
+  api: {ca: internal, names: [api.test]}
+bindings:
+  api: {identity: api, service: %s, secret: {mode: "0400"}, probe: {port: 8443}}
+%s`, s.name, more)
+	if err := os.WriteFile(filepath.Join(s.dir, "tls.yaml"), []byte(text), 0o644); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// run calls certwright in the network of the Swarm's node, as one who logged in there would. at is the fault of
+// crashing; "" for none.
+func (s *swarmScene) run(at string, args ...string) (result, string) {
+	s.t.Helper()
+	if at == "" {
+		at = "0.after."
+	}
+	said := filepath.Join(s.t.TempDir(), "crashed")
+	self, err := os.Executable()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	argv := append([]string{"--net=/run/netns/" + s.m.Namespace, self, "-f", filepath.Join(s.dir, "tls.yaml"), "--host", "unix://" + s.m.Socket}, args...)
+	cmd := exec.CommandContext(s.t.Context(), "nsenter", argv...)
+	cmd.Env = append(os.Environ(), crashEnv+"="+at, crashedEnv+"="+said, crashNowEnv+"="+s.at.Format(time.RFC3339Nano), "CI=")
+	var out, errs strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err = cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		s.t.Fatal(err)
+	}
+	note(out.String() + errs.String())
+	harvest(s.dir)
+	what, _ := os.ReadFile(said)
+	return result{cmd.ProcessState.ExitCode(), out.String(), errs.String()}, string(what)
+}
+
+func (s *swarmScene) want(code int, args ...string) result {
+	s.t.Helper()
+	r, _ := s.run("", args...)
+	if r.code != code {
+		s.t.Fatalf("certwright %s: exit %d, want %d\n%s%s", strings.Join(args, " "), r.code, code, r.out, r.err)
+	}
+	return r
+}
+
+func (s *swarmScene) state(state, text string) bindingDocument {
+	s.t.Helper()
+	var d statusDocument
+	r := s.want(exitDone, "status", "-o", "json")
+	if err := json.Unmarshal([]byte(r.out), &d); err != nil {
+		s.t.Fatalf("status: %v\n%s", err, r.out)
+	}
+	b := d.binding(s.t, "api")
+	if b.State != state || !strings.Contains(b.Reason, text) {
+		s.t.Fatalf("api is %s (%s), want %s (%s)", b.State, b.Reason, state, text)
+	}
+	return b
+}
+
+// ready checks that every task serves what is wanted, that nothing is left to do, and returns the serial.
+func (s *swarmScene) ready(tasks int) string {
+	s.t.Helper()
+	b := s.state("Ready", "")
+	if len(b.Targets) != tasks {
+		s.t.Fatalf("%d targets, want %d: %+v", len(b.Targets), tasks, b.Targets)
+	}
+	for _, x := range b.Targets {
+		if x.ServedSerial == nil || *x.ServedSerial != *x.WantedSerial {
+			s.t.Fatalf("%s does not serve what is wanted: %+v", x.Name, x)
+		}
+	}
+	s.want(exitDone, "plan", "--exit-code")
+	return *b.Targets[0].ServedSerial
+}
+
+// versions counts the versions there are of each file's secret.
+func (s *swarmScene) versions() map[string]int {
+	s.t.Helper()
+	n := map[string]int{}
+	for _, name := range s.m.Secrets(s.t) {
+		for _, file := range []string{"ca.pem", "cert.pem", "key.pem"} {
+			if strings.HasPrefix(name, "shop-api-"+file+"-") {
+				n[file]++
+			}
+		}
+	}
+	return n
+}
+
+// mounted are the names of the secrets in a service's spec.
+func (s *swarmScene) mounted() []string {
+	var names []string
+	for _, r := range s.m.Service(s.t, s.service).Spec.TaskTemplate.ContainerSpec.Secrets {
+		names = append(names, r.SecretName)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// TestService brings secrets to a service, renews them, and lets Swarm go back to the version before.
+func TestService(t *testing.T) {
+	t.Parallel()
+	s := newSwarmScene(t, nil)
+	s.want(exitDone, "apply", "--wait", "1m")
+	first := s.ready(2)
+
+	for range 3 {
+		s.at = s.at.Add(time.Minute)
+		s.want(exitDone, "rotate", "identity/api")
+		next := s.ready(2)
+		if next == first {
+			t.Fatal("the serial is the same")
+		}
+		first = next
+		for file, n := range s.versions() {
+			if n > 2 {
+				t.Errorf("there are %d versions of %s", n, file)
+			}
+		}
+	}
+	now := s.mounted()
+
+	// The version before must still be there to be gone back to.
+	svc := s.m.Service(t, s.service)
+	if _, err := s.m.Client.ServiceUpdate(t.Context(), svc.ID, svc.Version, *svc.PreviousSpec, swarm.ServiceUpdateOptions{Rollback: "previous"}); err != nil {
+		t.Fatal(err)
+	}
+	dockertest.Poll(t, time.Minute, "the rollback", func() error {
+		if u := s.m.Service(t, s.service).UpdateStatus; u == nil || u.State != swarm.UpdateStateRollbackCompleted {
+			return fmt.Errorf("its update is %+v", u)
+		}
+		return nil
+	})
+	r, _ := s.run("", "plan", "--exit-code")
+	if r.code != exitPending || !strings.Contains(r.out, "older secret version") {
+		t.Fatalf("plan after a rollback: exit %d\n%s%s", r.code, r.out, r.err)
+	}
+	s.at = s.at.Add(time.Minute)
+	s.want(exitDone, "apply", "--wait", "1m")
+	if serial := s.ready(2); serial != first || !slices.Equal(now, s.mounted()) {
+		t.Errorf("it serves %s with %v, want %s with %v", serial, s.mounted(), first, now)
+	}
+}
+
+// TestServiceOfOthers leaves a secret that somebody else gave the service until it is adopted.
+func TestServiceOfOthers(t *testing.T) {
+	t.Parallel()
+	s := newSwarmScene(t, nil)
+	made, err := s.m.Client.SecretCreate(t.Context(), swarm.SecretSpec{Annotations: swarm.Annotations{Name: "by-hand"}, Data: []byte("x")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	svc := s.m.Service(t, s.service)
+	svc.Spec.TaskTemplate.ContainerSpec.Secrets = []*swarm.SecretReference{{
+		SecretID: made.ID, SecretName: "by-hand", File: &swarm.SecretReferenceFileTarget{Name: "cert.pem", UID: "0", GID: "0", Mode: 0o444},
+	}}
+	if _, err := s.m.Client.ServiceUpdate(t.Context(), svc.ID, svc.Version, svc.Spec, swarm.ServiceUpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	s.want(exitPart, "apply")
+	s.state("Blocked", "by-hand as cert.pem that was not made by certwright")
+	if got := s.mounted(); !slices.Equal(got, []string{"by-hand"}) {
+		t.Fatalf("the service mounts %v", got)
+	}
+}
+
+// TestServiceCrashes has tasks that refuse the new certificate: Swarm rolls back, and certwright does not try for ever.
+func TestServiceCrashes(t *testing.T) {
+	t.Parallel()
+	s := newSwarmScene(t, func(spec *swarm.ServiceSpec) {
+		one := uint64(1)
+		spec.Mode.Replicated.Replicas = &one
+		spec.UpdateConfig.FailureAction = swarm.UpdateFailureActionRollback
+		spec.UpdateConfig.Monitor = 3 * time.Second
+		spec.TaskTemplate.ContainerSpec.Mounts = []mount.Mount{{Type: mount.TypeVolume, Source: "seen", Target: "/seen"}}
+	}, "-crash-on-new", "/seen/first")
+	s.want(exitDone, "apply", "--wait", "1m")
+	first := s.ready(1)
+	good := s.mounted()
+
+	pushes := 0
+	count := func() int {
+		v := s.m.Service(t, s.service)
+		return int(v.Version.Index)
+	}
+	for i := range 4 {
+		s.at = s.at.Add(time.Minute)
+		before := count()
+		if i == 0 {
+			s.want(exitPart, "rotate", "identity/api")
+		} else {
+			s.want(exitPart, "apply")
+		}
+		if count() != before {
+			pushes++
+		}
+		dockertest.Poll(t, time.Minute, "the task of before", func() error {
+			if got := s.state("Failed", "rollback completed").Targets; len(got) != 1 || got[0].ServedSerial == nil || *got[0].ServedSerial != first {
+				return fmt.Errorf("the targets are %+v", got)
+			}
+			return nil
+		})
+		if !slices.Equal(good, s.mounted()) {
+			t.Fatalf("the service mounts %v, want %v", s.mounted(), good)
+		}
+	}
+	if pushes != 2 {
+		t.Errorf("it was updated %d times within the hour, want 2", pushes)
+	}
+}
+
+// TestServiceLeavesSpec removes the secrets of a binding that left the spec when its service is gone, and not before.
+func TestServiceLeavesSpec(t *testing.T) {
+	t.Parallel()
+	s := newSwarmScene(t, nil)
+	s.write("  more: {identity: api, service: not-there, secret: {}}\n")
+	s.want(exitDone, "apply")
+	if n := len(s.m.Secrets(t)); n != 6 {
+		t.Fatalf("%d secrets, want 6", n)
+	}
+	s.write("")
+	s.at = s.at.Add(time.Minute)
+	s.want(exitDone, "apply")
+	if got := s.versions(); len(s.m.Secrets(t)) != 3 || got["key.pem"] != 1 {
+		t.Fatalf("left are %v", s.m.Secrets(t))
+	}
+	s.ready(2)
+}
+
+// TestServiceKilled ends certwright at every effect of a renewal of a service. The next apply finishes it.
+func TestServiceKilled(t *testing.T) {
+	t.Parallel()
+	s := newSwarmScene(t, func(spec *swarm.ServiceSpec) {
+		spec.UpdateConfig.Parallelism = 0
+		spec.UpdateConfig.Monitor = 100 * time.Millisecond
+	})
+	s.want(exitDone, "apply", "--wait", "1m")
+	serial, points := s.ready(2), 0
+	for n := 1; ; n++ {
+		ends := []string{"after", "lost"}
+		if n == 1 {
+			ends = []string{"before", "after", "lost"}
+		}
+		for _, when := range ends {
+			s.at = s.at.Add(61 * time.Minute) // an update that was cut short counts for an hour
+			_, what := s.run(fmt.Sprintf("%d.%s.", n, when), "rotate", "identity/api")
+			if what == "" {
+				t.Logf("%d crash points", points)
+				if points < 9 {
+					t.Error("those are too few: is anything done at all?")
+				}
+				return
+			}
+			points++
+			s.at = s.at.Add(time.Second)
+			dockertest.Poll(t, time.Minute, "the update that was cut short to end", func() error {
+				if u := s.m.Service(t, s.service).UpdateStatus; u != nil && u.State == swarm.UpdateStateUpdating {
+					return errors.New(u.Message)
+				}
+				return nil
+			})
+			s.want(exitDone, "apply", "--wait", "1m")
+			now := s.ready(2)
+			if now == serial && strings.HasPrefix(what, "POST") { // the wish was durable long before
+				t.Fatalf("%s effect %d, %s: it still serves %s", when, n, what, serial)
+			}
+			serial = now
+			for file, v := range s.versions() {
+				if v > 2 {
+					t.Errorf("%s effect %d, %s: there are %d versions of %s", when, n, what, v, file)
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,219 @@
+package docker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/swarm"
+
+	"github.com/certwright/certwright/reconcile"
+)
+
+// An update is followed this long; one that takes longer is waited for by the next pass.
+const updateTimeout = 10 * time.Minute
+
+// Swarm lists what the Swarm has in four requests, however much that is.
+func (e *Engine) Swarm(ctx context.Context) reconcile.Swarm {
+	if e.err != nil {
+		return reconcile.Swarm{Err: e.err.Error()}
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	services, err := e.cli.ServiceList(ctx, swarm.ServiceListOptions{})
+	if err != nil {
+		return reconcile.Swarm{Err: e.noManager(err)}
+	}
+	tasks, err := e.cli.TaskList(ctx, swarm.TaskListOptions{})
+	if err != nil {
+		return reconcile.Swarm{Err: e.noManager(err)}
+	}
+	secrets, err := e.cli.SecretList(ctx, swarm.SecretListOptions{})
+	if err != nil {
+		return reconcile.Swarm{Err: e.noManager(err)}
+	}
+	var s reconcile.Swarm
+	for _, x := range services {
+		s.Services = append(s.Services, service(x))
+	}
+	for _, x := range tasks {
+		if t, lives := task(x); lives {
+			s.Tasks = append(s.Tasks, t)
+		}
+	}
+	for _, x := range secrets {
+		s.Secrets = append(s.Secrets, reconcile.Secret{ID: x.ID, Name: x.Spec.Name, Labels: x.Spec.Labels})
+	}
+	slices.SortFunc(s.Services, func(a, b reconcile.Service) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(s.Secrets, func(a, b reconcile.Secret) int { return strings.Compare(a.Name, b.Name) })
+	return s
+}
+
+// noManager says why an engine does not list its Swarm. A node that is no manager answers 503 (Engine API, /services).
+func (e *Engine) noManager(err error) string {
+	if errdefs.IsUnavailable(err) {
+		return fmt.Sprintf("engine %s is no manager of a Swarm; run `docker swarm init` there, or name one that is with --host or --context", e.host)
+	}
+	return e.silence(err)
+}
+
+func service(s swarm.Service) reconcile.Service {
+	out := reconcile.Service{ID: s.ID, Name: s.Spec.Name, Secrets: references(s.Spec.TaskTemplate), Replicas: -1}
+	if s.PreviousSpec != nil {
+		out.Previous = references(s.PreviousSpec.TaskTemplate)
+	}
+	if r := s.Spec.Mode.Replicated; r != nil && r.Replicas != nil {
+		out.Replicas = int(*r.Replicas)
+	}
+	if c := s.Spec.UpdateConfig; c != nil {
+		out.StartsFirst = c.Order == swarm.UpdateOrderStartFirst
+	}
+	if u := s.UpdateStatus; u != nil {
+		out.Update, out.Message = string(u.State), u.Message
+	}
+	return out
+}
+
+// task is a task that has not ended for good, or is still meant to run.
+func task(t swarm.Task) (found reconcile.Task, lives bool) {
+	switch t.Status.State {
+	case swarm.TaskStateComplete, swarm.TaskStateShutdown, swarm.TaskStateFailed, swarm.TaskStateRejected,
+		swarm.TaskStateRemove, swarm.TaskStateOrphaned:
+		return reconcile.Task{}, false
+	}
+	return reconcile.Task{
+		ID: t.ID, Service: t.ServiceID, Running: t.Status.State == swarm.TaskStateRunning && t.DesiredState == swarm.TaskStateRunning,
+		Secrets: references(t.Spec),
+	}, true
+}
+
+// references are the secrets that a task mounts as files.
+func references(t swarm.TaskSpec) []reconcile.SecretRef {
+	if t.ContainerSpec == nil {
+		return nil
+	}
+	var refs []reconcile.SecretRef
+	for _, r := range t.ContainerSpec.Secrets {
+		if r == nil {
+			continue
+		}
+		ref := reconcile.SecretRef{ID: r.SecretID, Name: r.SecretName}
+		if f := r.File; f != nil {
+			ref.Target, ref.Mode = f.Name, f.Mode
+			ref.UID, _ = strconv.Atoi(f.UID) // "" is 0
+			ref.GID, _ = strconv.Atoi(f.GID)
+		}
+		refs = append(refs, ref)
+	}
+	return refs
+}
+
+// CreateSecret makes a secret. The engine refuses a name that is taken (409), which is as good.
+func (e *Engine) CreateSecret(ctx context.Context, s reconcile.NewSecret) error {
+	if e.err != nil {
+		return e.err
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	err := e.o.Around.Do("POST /secrets/create", func() error {
+		_, err := e.cli.SecretCreate(ctx, swarm.SecretSpec{
+			Annotations: swarm.Annotations{Name: s.Name, Labels: s.Labels}, Data: s.Data,
+		})
+		return err
+	})
+	if err != nil && !errdefs.IsConflict(err) {
+		return fmt.Errorf("create secret %s: %w", s.Name, err)
+	}
+	return nil
+}
+
+// RemoveSecret removes a secret. Swarm refuses while the spec of a service names it.
+func (e *Engine) RemoveSecret(ctx context.Context, id string) error {
+	if e.err != nil {
+		return e.err
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	err := e.o.Around.Do("DELETE /secrets/{id}", func() error { return e.cli.SecretRemove(ctx, id) })
+	if err != nil && !errdefs.IsNotFound(err) {
+		return err
+	}
+	return nil
+}
+
+// Update swaps secrets of a service and follows the update. The service is read first and updated under the version
+// that was read, so that nobody's change is lost; nothing else of its spec is touched.
+func (e *Engine) Update(ctx context.Context, u reconcile.ServiceUpdate) error {
+	if e.err != nil {
+		return e.err
+	}
+	ctx, cancel := context.WithTimeout(ctx, updateTimeout)
+	defer cancel()
+	s, _, err := e.cli.ServiceInspectWithRaw(ctx, u.ID, swarm.ServiceInspectOptions{})
+	if err != nil {
+		return err
+	}
+	if s.Spec.TaskTemplate.ContainerSpec == nil {
+		return errors.New("its tasks are no containers")
+	}
+	if now := service(s); now.Update == string(swarm.UpdateStateUpdating) || now.Update == string(swarm.UpdateStateRollbackStarted) {
+		return errors.New("an update of it is under way")
+	}
+	spec := s.Spec
+	c := *spec.TaskTemplate.ContainerSpec
+	c.Secrets = swapped(c.Secrets, u)
+	spec.TaskTemplate.ContainerSpec = &c
+	err = e.o.Around.Do("POST /services/{id}/update", func() error {
+		_, err := e.cli.ServiceUpdate(ctx, s.ID, s.Version, spec, swarm.ServiceUpdateOptions{})
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return e.follow(ctx, s.ID)
+}
+
+// swapped gives the secrets of a service after an update.
+func swapped(is []*swarm.SecretReference, u reconcile.ServiceUpdate) []*swarm.SecretReference {
+	kept := slices.DeleteFunc(slices.Clone(is), func(r *swarm.SecretReference) bool { return slices.Contains(u.Take, r.SecretID) })
+	for _, g := range u.Give {
+		kept = append(kept, &swarm.SecretReference{
+			SecretID: g.ID, SecretName: g.Name,
+			File: &swarm.SecretReferenceFileTarget{
+				Name: g.Target, UID: strconv.Itoa(g.UID), GID: strconv.Itoa(g.GID), Mode: fs.FileMode(g.Mode.Perm()),
+			},
+		})
+	}
+	return kept
+}
+
+// follow waits until Swarm has finished an update: it clears the state of the one before when it takes a new one
+// (swarmkit, controlapi.UpdateService), and a service that has no task to replace never gets another.
+func (e *Engine) follow(ctx context.Context, id string) error {
+	for {
+		s, _, err := e.cli.ServiceInspectWithRaw(ctx, id, swarm.ServiceInspectOptions{})
+		if err != nil {
+			return fmt.Errorf("whether it was finished is unknown: %w", err)
+		}
+		now := service(s)
+		switch {
+		case now.Update == string(swarm.UpdateStateCompleted):
+			return nil
+		case now.Update != "" && now.Update != string(swarm.UpdateStateUpdating) && now.Update != string(swarm.UpdateStateRollbackStarted):
+			return fmt.Errorf("Swarm says %s: %s", strings.ReplaceAll(now.Update, "_", " "), now.Message) //nolint:staticcheck // a name
+		case now.Update == "" && now.Replicas == 0:
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the update is not finished yet: %w", ctx.Err())
+		case <-time.After(250 * time.Millisecond):
+		}
+	}
+}

@@ -1,0 +1,182 @@
+package docker
+
+import (
+	"encoding/pem"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/docker/docker/api/types/mount"
+	"github.com/docker/docker/api/types/swarm"
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/certwright/certwright/providers/docker/dockertest"
+	"github.com/certwright/certwright/reconcile"
+)
+
+// TestSwarm asks a real manager for everything that can be asked of one.
+func TestSwarm(t *testing.T) {
+	m := dockertest.Swarm(t)
+	var err error
+	if manager, err = dockertest.NewRecorder(t.TempDir(), m.Socket); err != nil {
+		t.Fatal(err)
+	}
+	var meddle func() // before a service is updated
+	e := New("local", Options{
+		Endpoint: "unix://" + manager.Socket, Project: t.Name(), Getenv: func(string) string { return "" },
+		Around: func(what string, do func() error) error {
+			if meddle != nil && strings.HasPrefix(what, "POST /services") {
+				meddle()
+			}
+			return do()
+		},
+	})
+	engines := Engines{"local": e}
+
+	spec := m.TLSServer(t, "api", 1, "-crash-on-new", "/seen/first")
+	spec.TaskTemplate.ContainerSpec.Env = []string{"KEPT=1"}
+	spec.TaskTemplate.ContainerSpec.Mounts = []mount.Mount{{Type: mount.TypeVolume, Source: "seen", Target: "/seen"}}
+	spec.UpdateConfig = &swarm.UpdateConfig{Order: swarm.UpdateOrderStartFirst, Monitor: time.Second, FailureAction: swarm.UpdateFailureActionPause}
+	id := m.Serve(t, spec)
+
+	// Two pairs of which the server takes the first alone, and one that it does not take at all.
+	give := func(version, what string) []reconcile.SecretRef {
+		t.Helper()
+		labels := map[string]string{"certwright.project": "shop", "version": version}
+		for range 2 { // a lost reply is asked for again
+			expect(t, engines.CreateSecret(soon(t), "local", reconcile.NewSecret{Name: "pem-" + version, Labels: labels, Data: []byte(what)}), "")
+		}
+		for _, s := range engines.Swarm(soon(t), "local").Secrets {
+			if s.Name != "pem-"+version {
+				continue
+			}
+			if diff := cmp.Diff(labels, s.Labels); diff != "" {
+				t.Errorf("labels (-want +got)\n%s", diff)
+			}
+			return []reconcile.SecretRef{
+				{ID: s.ID, Name: s.Name, Target: "cert.pem", Mode: 0o440, UID: 7, GID: 8},
+				{ID: s.ID, Name: s.Name, Target: "key.pem", Mode: 0o400},
+			}
+		}
+		t.Fatalf("secret %s is not listed", version)
+		return nil
+	}
+	first, second := give("1", pairPEM(t)), give("2", pairPEM(t))
+
+	before := m.Service(t, id)
+	expect(t, engines.Update(soon(t), "local", reconcile.ServiceUpdate{ID: id, Give: first}), "")
+	now := find1(t, engines)
+	if diff := cmp.Diff(first, now.Secrets); diff != "" {
+		t.Errorf("secrets (-want +got)\n%s", diff)
+	}
+	if now.Name != spec.Name || now.Replicas != 1 || !now.StartsFirst || now.Update != "completed" || len(now.Previous) != 0 {
+		t.Errorf("the service is %+v", now)
+	}
+	after := m.Service(t, id).Spec
+	if diff := cmp.Diff(before.Spec, after, cmpopts.IgnoreFields(swarm.ContainerSpec{}, "Secrets")); diff != "" {
+		t.Errorf("something else of the service was changed\n%s", diff)
+	}
+
+	// A task that dies of the second pair: Swarm pauses.
+	err = engines.Update(soon(t), "local", reconcile.ServiceUpdate{ID: id, Take: []string{first[0].ID}, Give: second})
+	if err == nil || !strings.HasPrefix(err.Error(), "Swarm says paused: update paused due to failure") {
+		t.Errorf("an update that fails: %v", err)
+	}
+	now = find1(t, engines)
+	if diff := cmp.Diff([][]reconcile.SecretRef{second, first}, [][]reconcile.SecretRef{now.Secrets, now.Previous}); diff != "" || now.Update != "paused" || now.Message == "" {
+		t.Errorf("after an update that failed: %q %q (-want +got)\n%s", now.Update, now.Message, diff)
+	}
+	living := 0
+	for _, task := range engines.Swarm(soon(t), "local").Tasks {
+		if task.Service == id {
+			living++
+		}
+	}
+	if living == 0 || living > 3 {
+		t.Errorf("%d tasks are said to live", living)
+	}
+
+	// Somebody else is faster.
+	meddle = func() {
+		s := m.Service(t, id)
+		s.Spec.Labels["meddled"] = "1"
+		if _, err := m.Client.ServiceUpdate(t.Context(), id, s.Version, s.Spec, swarm.ServiceUpdateOptions{}); err != nil {
+			t.Error(err)
+		}
+	}
+	err = engines.Update(soon(t), "local", reconcile.ServiceUpdate{ID: id, Take: []string{second[0].ID}, Give: first})
+	if err == nil || !strings.Contains(err.Error(), "update out of sequence") {
+		t.Errorf("an update of what has changed: %v", err)
+	}
+	if m.Service(t, id).Spec.Labels["meddled"] != "1" {
+		t.Error("what somebody else changed was lost")
+	}
+	meddle = nil
+
+	// Nothing that the service needs goes; what it does not need goes, also twice.
+	if err := engines.RemoveSecret(soon(t), "local", second[0].ID); err == nil || !strings.Contains(err.Error(), "in use by the following service") {
+		t.Errorf("the removal of a secret in use: %v", err)
+	}
+	spare := give("3", "spare")
+	expect(t, engines.RemoveSecret(soon(t), "local", spare[0].ID), "")
+	expect(t, engines.RemoveSecret(soon(t), "local", spare[0].ID), "")
+
+	// A service of no task has nothing to follow, and one that is not there says so.
+	none := uint64(0)
+	spec.Name, spec.Mode.Replicated.Replicas = spec.Name+"-0", &none
+	idle := m.Serve(t, spec)
+	expect(t, engines.Update(soon(t), "local", reconcile.ServiceUpdate{ID: idle, Give: first}), "")
+	if err := engines.Update(soon(t), "local", reconcile.ServiceUpdate{ID: "nothing"}); err == nil {
+		t.Error("a service that is not there was updated")
+	}
+}
+
+// TestNoManager has an engine that is in no Swarm, and hosts that are not there.
+func TestNoManager(t *testing.T) {
+	e, cli := engine(t)
+	info, err := cli.Info(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := e.Swarm(soon(t)); !info.Swarm.ControlAvailable && !strings.HasPrefix(got.Err, "engine local is no manager of a Swarm") {
+		t.Errorf("an engine in no Swarm: %+v", got)
+	}
+	engines := Engines{"broken": New("broken", Options{Endpoint: "nonsense"})}
+	for _, host := range []string{"broken", "nowhere"} {
+		if engines.Swarm(soon(t), host).Err == "" {
+			t.Errorf("%s lists a Swarm", host)
+		}
+		for _, err := range []error{
+			engines.CreateSecret(soon(t), host, reconcile.NewSecret{}), engines.RemoveSecret(soon(t), host, "x"),
+			engines.Update(soon(t), host, reconcile.ServiceUpdate{}),
+		} {
+			if err == nil {
+				t.Errorf("%s did something", host)
+			}
+		}
+	}
+	down := New("local", Options{Endpoint: "unix:///nowhere/docker.sock"})
+	if got := down.Swarm(soon(t)).Err; !strings.Contains(got, "does not answer") {
+		t.Errorf("an engine that is down: %q", got)
+	}
+}
+
+// find1 is the one service there is.
+func find1(t *testing.T, engines Engines) reconcile.Service {
+	t.Helper()
+	s := engines.Swarm(soon(t), "local")
+	if s.Err != "" || len(s.Services) != 1 {
+		t.Fatal(errors.New(s.Err), len(s.Services))
+	}
+	return s.Services[0]
+}
+
+// pairPEM is a new certificate and its key in one file.
+func pairPEM(t *testing.T) string {
+	t.Helper()
+	i := newAuthority(t).issue(t, 7, time.Now().Add(time.Hour))
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: i.Certificate})) +
+		string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: i.Key.PKCS8()}))
+}

@@ -1,0 +1,247 @@
+package reconcile
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/certwright/certwright/spec"
+)
+
+// One that Swarm did not finish is tried once more within the hour, and not in the same run.
+const pushesPerHour = 2
+
+// refs are the secrets a binding wants its service to mount; their ids are not known here.
+func (v *view) refs(b *spec.Binding, m material) []SecretRef {
+	files := v.files(b, located{}, m)
+	out := make([]SecretRef, len(files))
+	for i, f := range files {
+		out[i] = SecretRef{
+			Name:   secretName(v.s.Project, b.Name, f.spec.Name, version(f, m)),
+			Target: f.spec.Name, Mode: f.mode, UID: max(f.owner.UID, 0), GID: max(f.owner.GID, 0),
+		}
+	}
+	return out
+}
+
+// refsPrint is the fingerprint of a whole unit of secrets, as unitPrint is of files.
+func refsPrint(refs []SecretRef) Fingerprint {
+	var parts []string
+	for _, r := range refs {
+		parts = append(parts, fmt.Sprintf("%s %s %o %d:%d", r.Target, r.Name, r.Mode, r.UID, r.GID))
+	}
+	return digest(parts...)
+}
+
+// secrets plans the secrets of a binding and the update of its service.
+func (d *differ) secrets(b *spec.Binding, m material, pending []int) {
+	subject := "binding/" + b.Name
+	swarm := d.w.Swarms[b.Host.Name]
+	if swarm.Err != "" {
+		d.unresolved[b.Name] = true
+		d.refuse(Waiting, subject, "waits for the Swarm: "+swarm.Err, "")
+		return
+	}
+	svc := d.service(b)
+	if svc != nil {
+		if theirs := d.theirs(b, *svc); theirs != "" && !d.adopts(subject) {
+			d.unresolved[b.Name] = true
+			d.refuse(Blocked, subject, fmt.Sprintf("service %s mounts a secret %s that was not made by certwright", svc.Name, theirs),
+				"give the file another name, take that secret from the service, or run `certwright adopt "+b.Name+"`")
+			return
+		}
+	}
+	var refs []SecretRef
+	placed, reason := 0, ""
+	if len(pending) > 0 { // what they hold is not known yet, and so neither are their names
+		d.unresolved[b.Name] = true
+		reason = "follows its certificate"
+	} else {
+		refs = d.refs(b, m)
+		for _, r := range refs {
+			d.secretNames[r.Name] = true
+		}
+		reason = unmade(swarm, refs)
+	}
+	if reason != "" {
+		placed = d.step(Place{Binding: b.Name, At: Location{Host: b.Host.Name, Service: b.Consumer.Service}}, reason, pending...)
+	}
+	if svc == nil {
+		d.refuse(Waiting, subject, "waits for "+b.Consumer.String(), "there is no such service: deploy it, or correct the binding")
+		return
+	}
+	d.update(b, *svc, refs, m, placed)
+}
+
+// unmade says which of the secrets is not there, or is "".
+func unmade(swarm Swarm, refs []SecretRef) string {
+	for _, r := range refs {
+		if !slices.ContainsFunc(swarm.Secrets, func(s Secret) bool { return s.Name == r.Name }) {
+			return "no secret holds what " + r.Target + " should"
+		}
+	}
+	return ""
+}
+
+// theirs names a secret of somebody else that a service mounts where a file of the binding belongs, or is "".
+func (d *differ) theirs(b *spec.Binding, svc Service) string {
+	for _, r := range svc.Secrets {
+		wanted := slices.ContainsFunc(b.Files, func(f spec.File) bool { return f.Name == r.Target })
+		there := slices.ContainsFunc(d.w.Swarms[b.Host.Name].Secrets, func(s Secret) bool { return s.ID == r.ID })
+		if wanted && there && !d.madeFor(b, r) {
+			return r.Name + " as " + r.Target
+		}
+	}
+	return ""
+}
+
+// madeFor reports whether a secret is one that certwright made for the binding.
+func (v *view) madeFor(b *spec.Binding, r SecretRef) bool {
+	return slices.ContainsFunc(v.w.Swarms[b.Host.Name].Secrets, func(s Secret) bool {
+		return s.ID == r.ID && v.ours(s) && s.Labels[SecretBinding] == b.Name
+	})
+}
+
+// update plans the update of a service that does not mount what it should, or says what Swarm made of the last one.
+func (d *differ) update(b *spec.Binding, svc Service, refs []SecretRef, m material, placed int) {
+	subject := "binding/" + b.Name
+	reason := d.unmounted(b, svc, refs)
+	switch {
+	case svc.updating():
+		d.refuse(Waiting, subject, "waits for the update of service "+svc.Name+" that is under way", "")
+		return
+	case placed != 0:
+		reason = "follows its files"
+	case reason == "" && (svc.Update == "paused" || svc.Update == "rollback_paused"):
+		d.refuse(Failed, subject, fmt.Sprintf("Swarm has paused the update of %s: %s", svc.Name, svc.Message),
+			"look at the logs of its tasks; `docker service rollback "+svc.Name+"` goes back, `docker service update --force` tries again")
+		return
+	case reason == "":
+		for _, c := range d.consumers(b) {
+			d.shown(b, c, m)
+		}
+		return
+	}
+	if placed == 0 && d.pushed(b, svc, refsPrint(refs)) {
+		return
+	}
+	target := Target{Host: b.Host.Name, Kind: "service", Name: svc.Name, ID: svc.ID}
+	d.step(Reload{
+		Binding: b.Name, Target: target, How: spec.Reload{Update: true}, Rolling: svc.StartsFirst && svc.Replicas > 1,
+	}, reason, placed)
+}
+
+// unmounted says in what a service's secrets are not those of the binding, or is "".
+func (d *differ) unmounted(b *spec.Binding, svc Service, refs []SecretRef) string {
+	for _, want := range refs {
+		i := slices.IndexFunc(svc.Secrets, func(r SecretRef) bool { return r.Target == want.Target })
+		if i < 0 {
+			return want.Target + " is not mounted"
+		}
+		switch is := svc.Secrets[i]; {
+		case is.Name != want.Name:
+			return "older secret version: " + want.Target
+		case is.Mode.Perm() != want.Mode.Perm():
+			return "mode differs: " + want.Target
+		case is.UID != want.UID || is.GID != want.GID:
+			return "owner differs: " + want.Target
+		}
+	}
+	for _, is := range svc.Secrets {
+		if d.madeFor(b, is) && !slices.ContainsFunc(refs, func(r SecretRef) bool { return r.Target == is.Target }) {
+			return is.Target + " left the spec"
+		}
+	}
+	return ""
+}
+
+// pushed reports whether the service was given the same secrets before, without success or against someone else's will,
+// as often as may be, and says so.
+func (d *differ) pushed(b *spec.Binding, svc Service, unit Fingerprint) bool {
+	load := d.w.State.Loads[b.Name+"/"+svc.ID]
+	if load.Unit != unit {
+		return false
+	}
+	var hour, lately []time.Time
+	for _, t := range load.Restarts {
+		if d.w.Now.Sub(t) < time.Hour {
+			hour = append(hour, t)
+		}
+		if d.w.Now.Sub(t) < contestedWindow {
+			lately = append(lately, t)
+		}
+	}
+	subject := "binding/" + b.Name
+	switch {
+	case load.Error != "" && (len(hour) >= pushesPerHour || !load.At.Before(d.scope.Since)):
+		hint := "look at the logs of its tasks"
+		if len(hour) >= pushesPerHour {
+			again := hour[len(hour)-pushesPerHour].Add(time.Hour)
+			hint += "; certwright tries again after " + stamp(again)
+			d.due(again)
+		}
+		d.refuse(Failed, subject, load.Error, hint)
+		return true
+	case load.Error == "" && len(lately) > contestedReverts:
+		again := lately[0].Add(contestedWindow)
+		d.refuse(Contested, subject, "someone else keeps giving service "+svc.Name+" other secrets",
+			"deploy it with the names of now; certwright updates it again after "+stamp(again))
+		d.due(again)
+		return true
+	}
+	return false
+}
+
+// shown says what is wrong with a task that mounts what it should.
+func (d *differ) shown(b *spec.Binding, c Container, m material) {
+	served, probed := d.w.Served[TargetKey(b.Name, c)]
+	if !probed || m.issued == nil || served.Unreachable {
+		return
+	}
+	subject := "binding/" + b.Name
+	switch {
+	case served.Err != "" && c.Health == "starting":
+		d.refuse(Waiting, subject, c.Name+" is starting", "")
+	case served.Err != "":
+		d.refuse(Failed, subject, fmt.Sprintf("%s does not answer on port %d: %s", c.Name, b.Probe.Port, served.Err),
+			"look at its logs, and whether the probe has the port and protocol of the server")
+	case served.Serial != m.issued.Serial:
+		d.refuse(Stale, subject, fmt.Sprintf("%s serves %s, not %s", c.Name, served.Serial, m.issued.Serial),
+			"let its configuration name the files in /run/secrets")
+	default:
+		if f := fault(b, c, served); f != nil {
+			d.refuse(f.State, subject, f.Reason, f.Hint)
+		}
+	}
+}
+
+// collect plans the removal of secrets that nothing needs: no spec of a service, no spec it can be rolled back to, and
+// no task that may still run. Swarm itself looks at the first alone.
+func (d *differ) collect() {
+	for host, swarm := range Sorted(d.w.Swarms) {
+		used := map[string]bool{}
+		use := func(refs []SecretRef) {
+			for _, r := range refs {
+				used[r.ID] = true
+			}
+		}
+		for _, s := range swarm.Services {
+			use(s.Secrets)
+			use(s.Previous)
+		}
+		for _, t := range swarm.Tasks {
+			use(t.Secrets)
+		}
+		for _, s := range swarm.Secrets {
+			binding := s.Labels[SecretBinding]
+			if !d.ours(s) || used[s.ID] || d.secretNames[s.Name] || d.unresolved[binding] || d.held["binding/"+binding] != "" {
+				continue
+			}
+			reason := "an older version that nothing uses"
+			if d.bindings[binding] == nil {
+				reason = "left the spec, and nothing uses it"
+			}
+			d.step(RemoveSecret{Binding: binding, Host: host, Name: s.Name, ID: s.ID}, reason)
+		}
+	}
+}

@@ -1,0 +1,322 @@
+package reconcile_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/certwright/certwright/reconcile"
+)
+
+const serviceYAML = `
+version: 1
+project: shop
+cas:
+  internal: {local: {lifetime: 10y}}
+identities:
+  api: {ca: internal, names: [api]}
+bindings:
+  api:
+    identity: api
+    service: shop_api
+    secret: {mode: "0400", owner: "999"}
+    files: {ca.pem: ca, a-very-long-name-of-a-file-that-nobody-would-ever-want+.pem: key}
+`
+
+// swarm is a manager that does at once what it is asked, or says why not. What is real is tested with real ones.
+type swarm struct {
+	now     reconcile.Swarm
+	refuses string // what becomes of updates: Swarm's message when it rolls them back
+	updates int
+}
+
+func (s *swarm) service() *reconcile.Service { return &s.now.Services[0] }
+
+func (s *swarm) drop(name string) {
+	s.now.Secrets = slices.DeleteFunc(s.now.Secrets, func(x reconcile.Secret) bool { return x.Name == name })
+}
+
+func (s *swarm) named(target string) string {
+	for _, r := range s.service().Secrets {
+		if strings.HasPrefix(r.Target, target) {
+			return r.Name
+		}
+	}
+	return ""
+}
+
+func (s *swarm) Swarm(context.Context, string) reconcile.Swarm {
+	now := s.now
+	now.Services, now.Secrets = slices.Clone(now.Services), slices.Clone(now.Secrets)
+	return now
+}
+
+func (s *swarm) CreateSecret(_ context.Context, _ string, n reconcile.NewSecret) error {
+	s.now.Secrets = append(s.now.Secrets, reconcile.Secret{ID: "id-" + n.Name, Name: n.Name, Labels: n.Labels})
+	return nil
+}
+
+func (s *swarm) Update(_ context.Context, _ string, u reconcile.ServiceUpdate) error {
+	s.updates++
+	svc := s.service()
+	if s.refuses != "" {
+		svc.Update, svc.Message = "rollback_completed", s.refuses
+		return errors.New(s.refuses)
+	}
+	svc.Previous, svc.Update = svc.Secrets, "completed"
+	kept := slices.DeleteFunc(slices.Clone(svc.Secrets), func(r reconcile.SecretRef) bool { return slices.Contains(u.Take, r.ID) })
+	svc.Secrets = append(kept, u.Give...)
+	return nil
+}
+
+func (s *swarm) RemoveSecret(_ context.Context, _, id string) error {
+	s.now.Secrets = slices.DeleteFunc(s.now.Secrets, func(x reconcile.Secret) bool { return x.ID == id })
+	return nil
+}
+
+// newServiceEstate is an estate with one service at rest.
+func newServiceEstate(t *testing.T) (*estate, *swarm) {
+	t.Helper()
+	e := newEstate(t)
+	e.read(serviceYAML)
+	s := &swarm{now: reconcile.Swarm{Services: []reconcile.Service{{ID: "svc", Name: "shop_api", Replicas: 2, StartsFirst: true}}}}
+	e.swarm = s
+	if out := e.converge(); out.Err != nil || s.updates != 1 {
+		t.Fatalf("%d updates, %v", s.updates, out.Err)
+	}
+	if got := text(e.plan(reconcile.Scope{})); got != "" {
+		t.Fatalf("the plan of an estate at rest:\n%s", got)
+	}
+	return e, s
+}
+
+// TestServiceDiff has a row for each reason that a plan gives about a service.
+func TestServiceDiff(t *testing.T) {
+	const update = "1 update service shop_api: "
+	for _, row := range []struct {
+		name string
+		do   func(e *estate, s *swarm)
+		want string
+	}{
+		{"no manager", func(_ *estate, s *swarm) { s.now = reconcile.Swarm{Err: "no manager"} }, "Waiting binding/api: waits for the Swarm: no manager\n"},
+		{"no service", func(_ *estate, s *swarm) { s.now.Services = nil }, "Waiting binding/api: waits for service shop_api\n"},
+		{
+			"renewal", func(*estate, *swarm) { time.Sleep(21 * 24 * time.Hour) },
+			"1 issue api: expires soon\n2 place api in secrets of service shop_api: follows its certificate [1]\n3 update service shop_api: follows its files [2]\n",
+		},
+		{
+			"secret is gone", func(_ *estate, s *swarm) { s.drop(s.named("ca.pem")) },
+			"1 place api in secrets of service shop_api: no secret holds what ca.pem should\n2 update service shop_api: follows its files [1]\n",
+		},
+		{
+			"secret left the service", func(_ *estate, s *swarm) { s.service().Secrets = s.service().Secrets[1:] },
+			update + "ca.pem is not mounted\n",
+		},
+		{
+			"deployed with an older one", func(_ *estate, s *swarm) {
+				s.now.Secrets = append(s.now.Secrets, reconcile.Secret{ID: "old", Name: "shop-api-ca.pem-000000000000", Labels: s.now.Secrets[0].Labels})
+				s.service().Secrets[0] = reconcile.SecretRef{ID: "old", Name: "shop-api-ca.pem-000000000000", Target: "ca.pem", Mode: 0o400, UID: 999, GID: 999}
+			},
+			update + "older secret version: ca.pem\n",
+		},
+		{"mode", func(_ *estate, s *swarm) { s.service().Secrets[0].Mode = 0o444 }, update + "mode differs: ca.pem\n"},
+		{"user", func(_ *estate, s *swarm) { s.service().Secrets[0].UID = 0 }, update + "owner differs: ca.pem\n"},
+		{"group", func(_ *estate, s *swarm) { s.service().Secrets[0].GID = 0 }, update + "owner differs: ca.pem\n"},
+		{
+			"file left the spec", func(e *estate, _ *swarm) {
+				e.read(strings.Replace(serviceYAML, "ca.pem: ca, ", "", 1))
+			},
+			update + "ca.pem left the spec\n",
+		},
+		{
+			"mounted by others", func(_ *estate, s *swarm) {
+				s.now.Secrets = append(s.now.Secrets, reconcile.Secret{ID: "x", Name: "theirs"})
+				s.service().Secrets[0] = reconcile.SecretRef{ID: "x", Name: "theirs", Target: "ca.pem"}
+			},
+			"Blocked binding/api: service shop_api mounts a secret theirs as ca.pem that was not made by certwright\n",
+		},
+		{
+			"mounted by another installation", func(_ *estate, s *swarm) {
+				s.now.Secrets[0].Labels = map[string]string{"certwright.project": "shop", "certwright.installation": "other", "certwright.binding": "api"}
+			},
+			"Blocked binding/api: service shop_api mounts a secret %s as ca.pem that was not made by certwright\n",
+		},
+		{
+			"mounted by others, adopted", func(e *estate, s *swarm) {
+				s.now.Secrets = append(s.now.Secrets, reconcile.Secret{ID: "x", Name: "theirs"})
+				s.service().Secrets[0] = reconcile.SecretRef{ID: "x", Name: "theirs", Target: "ca.pem"}
+				e.adopt("api")
+			},
+			update + "older secret version: ca.pem\n",
+		},
+		{"under way", func(_ *estate, s *swarm) { s.service().Update = "updating" }, "Waiting binding/api: waits for the update of service shop_api that is under way\n"},
+		{"going back", func(_ *estate, s *swarm) { s.service().Update = "rollback_started" }, "Waiting binding/api: waits for the update of service shop_api that is under way\n"},
+		{
+			"paused", func(_ *estate, s *swarm) { s.service().Update, s.service().Message = "paused", "task died" },
+			"Failed binding/api: Swarm has paused the update of shop_api: task died\n",
+		},
+		{
+			"paused on the way back", func(_ *estate, s *swarm) { s.service().Update, s.service().Message = "rollback_paused", "task died" },
+			"Failed binding/api: Swarm has paused the update of shop_api: task died\n",
+		},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				e, s := newServiceEstate(t)
+				first := s.named("ca.pem")
+				row.do(e, s)
+				got := text(e.plan(reconcile.Scope{}))
+				if diff := cmp.Diff(strings.ReplaceAll(row.want, "%s", first), got); diff != "" {
+					t.Errorf("(-want +got)\n%s", diff)
+				}
+			})
+		})
+	}
+}
+
+// TestServiceInterrupts asks when a plan says that an update interrupts.
+func TestServiceInterrupts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, s := newServiceEstate(t)
+		s.service().Secrets[0].Mode = 0o444
+		for _, row := range []struct {
+			replicas int
+			first    bool
+			want     bool
+		}{{2, true, false}, {1, true, true}, {2, false, true}, {-1, true, true}} {
+			s.service().Replicas, s.service().StartsFirst = row.replicas, row.first
+			if got := e.plan(reconcile.Scope{}).Steps[0].Action.Interrupts(); got != row.want {
+				t.Errorf("%d replicas, start first %v: interrupts %v", row.replicas, row.first, got)
+			}
+		}
+	})
+}
+
+// TestServiceCollects removes a version when nothing needs it any more: no spec, no spec of before, and no task.
+func TestServiceCollects(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, s := newServiceEstate(t)
+		for range 2 {
+			e.wish("identity/api")
+			e.converge()
+		}
+		if len(s.now.Secrets) != 4 { // of two files the present and the one before
+			t.Fatalf("there are %d secrets: %v", len(s.now.Secrets), s.now.Secrets)
+		}
+		for _, x := range s.now.Secrets {
+			if len(x.Name) > 64 {
+				t.Errorf("%s has %d characters", x.Name, len(x.Name))
+			}
+		}
+		old := s.service().Previous
+		removed := "1 remove secret " + old[0].Name + ": an older version that nothing uses\n2 remove secret " + old[1].Name + ": an older version that nothing uses\n"
+		plan := func(want string) {
+			t.Helper()
+			if diff := cmp.Diff(want, text(e.plan(reconcile.Scope{}))); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		}
+		s.service().Previous = nil
+		s.now.Tasks = []reconcile.Task{{ID: "t", Service: "svc", Secrets: old}}
+		plan("")
+		s.now.Tasks = nil
+		s.now.Services = append(s.now.Services, reconcile.Service{ID: "other", Name: "other", Secrets: old})
+		plan("")
+		s.now.Services = s.now.Services[:1]
+		theirs := s.now.Secrets[0].Labels
+		s.now.Secrets = append(s.now.Secrets, reconcile.Secret{ID: "x", Name: "shop-api-ca.pem-000000000000"})
+		slices.SortFunc(old, func(a, b reconcile.SecretRef) int {
+			return slices.IndexFunc(s.now.Secrets, isNamed(a.Name)) - slices.IndexFunc(s.now.Secrets, isNamed(b.Name))
+		})
+		removed = "1 remove secret " + old[0].Name + ": an older version that nothing uses\n2 remove secret " + old[1].Name + ": an older version that nothing uses\n"
+		plan(removed)
+		if got := text(e.plan(reconcile.Scope{Prune: reconcile.PruneNone})); got != "" {
+			t.Errorf("without pruning:\n%s", got)
+		}
+		s.now.Secrets = append(s.now.Secrets[:len(s.now.Secrets)-1], reconcile.Secret{ID: "y", Name: "of a binding that left", Labels: map[string]string{
+			"certwright.project": theirs["certwright.project"], "certwright.installation": theirs["certwright.installation"], "certwright.binding": "gone",
+		}})
+		plan(removed + "3 remove secret of a binding that left: left the spec, and nothing uses it\n")
+	})
+}
+
+func isNamed(name string) func(reconcile.Secret) bool {
+	return func(s reconcile.Secret) bool { return s.Name == name }
+}
+
+// TestServiceIsNotPushed tries a version that Swarm rolled back once more within the hour, and not in the same run.
+func TestServiceIsNotPushed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, s := newServiceEstate(t)
+		s.refuses, s.updates = "update rolled back: task failed", 0
+		e.wish("identity/api")
+		for range 5 {
+			out := e.converge()
+			if len(out.Plan.Blocked) != 1 || out.Plan.Blocked[0].State != reconcile.Failed || out.Plan.Blocked[0].Reason != s.refuses {
+				t.Fatalf("blocked is %+v", out.Plan.Blocked)
+			}
+			time.Sleep(time.Minute)
+		}
+		if s.updates != 2 {
+			t.Errorf("%d updates within the hour, want 2", s.updates)
+		}
+		if next := e.plan(reconcile.Scope{}).Next; next.IsZero() || next.After(time.Now().Add(time.Hour)) {
+			t.Errorf("the next look is at %s", next)
+		}
+		time.Sleep(time.Hour)
+		e.converge()
+		if s.updates != 3 {
+			t.Errorf("%d updates after the hour, want 3", s.updates)
+		}
+		// Another version is another matter.
+		s.refuses = ""
+		e.wish("identity/api")
+		if out := e.converge(); !out.Plan.Empty() || len(out.Plan.Blocked) > 0 {
+			t.Errorf("left is\n%s", text(out.Plan))
+		}
+	})
+}
+
+// TestLastServiceLeft removes the secrets of the only binding that had a service, once the service does without.
+func TestLastServiceLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, s := newServiceEstate(t)
+		before, _, _ := strings.Cut(serviceYAML, "  api:\n    identity")
+		e.read(before + "  other: {trust: [internal], directory: /srv/roots}\n")
+		if e.converge(); len(s.now.Secrets) != 2 {
+			t.Errorf("%d secrets while the service has them", len(s.now.Secrets))
+		}
+		s.now.Services = nil
+		if e.converge(); len(s.now.Secrets) != 0 {
+			t.Errorf("left are %v", s.now.Secrets)
+		}
+	})
+}
+
+// TestServiceContested leaves a service in peace that somebody else keeps giving other secrets.
+func TestServiceContested(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, s := newServiceEstate(t)
+		s.updates = 0
+		for range 6 {
+			s.service().Secrets = s.service().Secrets[:1]
+			e.converge()
+			time.Sleep(time.Minute)
+		}
+		s.service().Secrets = s.service().Secrets[:1]
+		got := e.state("api", time.Now())
+		if s.updates != 3 || got.State != reconcile.Contested {
+			t.Errorf("%d updates, %s (%s)", s.updates, got.State, got.Reason)
+		}
+		time.Sleep(10 * time.Minute)
+		if e.converge(); s.updates != 4 {
+			t.Errorf("%d updates in the end", s.updates)
+		}
+	})
+}

@@ -1,0 +1,144 @@
+package reconcile
+
+import (
+	"context"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"github.com/certwright/certwright/spec"
+)
+
+// Swarms are the Swarms that engines manage, by host name.
+type Swarms interface {
+	// Swarm lists services, tasks and secrets in a number of calls that does not depend on how many there are. An engine
+	// that is no manager, or does not answer, is a Swarm with Err.
+	Swarm(ctx context.Context, host string) Swarm
+	// CreateSecret makes a secret. One of that name that is there already is success: names say what is in them.
+	CreateSecret(ctx context.Context, host string, s NewSecret) error
+	// Update gives a service other secrets in one update, and follows it until Swarm has finished it. An error has
+	// Swarm's own message where it paused the update or rolled it back.
+	Update(ctx context.Context, host string, u ServiceUpdate) error
+	// RemoveSecret removes a secret by its id. One that is not there is success.
+	RemoveSecret(ctx context.Context, host, id string) error
+}
+
+// Swarm is what a manager listed.
+type Swarm struct {
+	Err      string // why nothing could be listed; the rest is then empty
+	Services []Service
+	Tasks    []Task
+	Secrets  []Secret
+}
+
+// Service is a Swarm service.
+type Service struct {
+	ID, Name string
+	Secrets  []SecretRef // of its spec
+	Previous []SecretRef // of the spec before, to which it can be rolled back
+	Replicas int         // tasks that should run; -1 for one on every node
+	// StartsFirst is true when an update starts a new task before it ends the old one.
+	StartsFirst bool
+	Update      string // updating, paused, completed, rollback_started, rollback_paused, rollback_completed; "" before the first
+	Message     string // Swarm's own about it
+}
+
+// updating reports whether an update or a rollback is under way.
+func (s Service) updating() bool { return s.Update == "updating" || s.Update == "rollback_started" }
+
+// SecretRef is a secret as a service or task mounts it, under /run/secrets.
+type SecretRef struct {
+	ID, Name string // of the secret
+	Target   string // the file's name
+	Mode     fs.FileMode
+	UID, GID int
+}
+
+// Secret is a Swarm secret, without what is in it.
+type Secret struct {
+	ID, Name string
+	Labels   map[string]string
+}
+
+// Task is one task of a service that may still run, or run again.
+type Task struct {
+	ID, Service string
+	Running     bool // it runs, and is to go on
+	Secrets     []SecretRef
+}
+
+// NewSecret is a secret to be made.
+type NewSecret struct {
+	Name   string
+	Labels map[string]string
+	Data   []byte
+}
+
+// ServiceUpdate says which secrets a service is to have: Take goes, and Give comes.
+type ServiceUpdate struct {
+	ID   string
+	Take []string // ids of secrets
+	Give []SecretRef
+}
+
+// The labels of a secret. Installation, project and binding are the owner's mark.
+const (
+	SecretInstallation = "certwright.installation"
+	SecretBinding      = "certwright.binding"
+	SecretFile         = "certwright.file"
+)
+
+// The label Swarm puts on the containers of tasks.
+const swarmTask = "com.docker.swarm.task.id"
+
+// service is the service of a binding, or nil while there is none.
+func (v *view) service(b *spec.Binding) *Service {
+	services := v.w.Swarms[b.Host.Name].Services
+	i := slices.IndexFunc(services, func(s Service) bool { return s.Name == b.Consumer.Service })
+	if i < 0 {
+		return nil
+	}
+	return &services[i]
+}
+
+// tasks are the containers of a service's tasks, as far as the engine has them: those that are being ended serve nobody.
+func (v *view) tasks(b *spec.Binding) []Container {
+	svc := v.service(b)
+	if svc == nil {
+		return nil
+	}
+	byTask := map[string]Container{}
+	for _, c := range v.w.Engines[b.Host.Name].Containers {
+		byTask[c.Labels[swarmTask]] = c
+	}
+	var out []Container
+	for _, t := range v.w.Swarms[b.Host.Name].Tasks {
+		if c := byTask[t.ID]; t.Service == svc.ID && t.Running && c.Running() {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// ours reports whether a secret has the mark of this project and installation.
+func (v *view) ours(s Secret) bool {
+	return s.Labels[ProjectLabel] == v.s.Project && s.Labels[SecretInstallation] == v.w.State.Installation
+}
+
+// secretName names one version of a file: PROJECT-BINDING-FILE-HASH12, in the letters and the length Swarm allows.
+// Equal names hold the same.
+func secretName(project, binding, file string, version Fingerprint) string {
+	const most, short = 64, 12
+	name := strings.Map(func(r rune) rune {
+		switch {
+		case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9', strings.ContainsRune("-_.", r):
+			return r
+		}
+		return '-'
+	}, project+"-"+binding+"-"+file)
+	if len(name) > most-1-short {
+		all := digest(project, binding, file)
+		name = name[:most-2-2*short] + "-" + string(all[:short])
+	}
+	return name + "-" + string(version[:short])
+}
