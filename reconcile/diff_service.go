@@ -105,7 +105,7 @@ func (v *view) madeFor(b *spec.Binding, r SecretRef) bool {
 // update plans the update of a service that does not mount what it should, or says what Swarm made of the last one.
 func (d *differ) update(b *spec.Binding, svc Service, refs []SecretRef, m material, placed int) {
 	subject := "binding/" + b.Name
-	reason := d.unmounted(b, svc, refs)
+	reason := d.unlike(b, svc, refs)
 	switch {
 	case svc.updating():
 		d.refuse(Waiting, subject, "waits for the update of service "+svc.Name+" that is under way", "")
@@ -131,8 +131,8 @@ func (d *differ) update(b *spec.Binding, svc Service, refs []SecretRef, m materi
 	}, reason, placed)
 }
 
-// unmounted says in what a service's secrets are not those of the binding, or is "".
-func (d *differ) unmounted(b *spec.Binding, svc Service, refs []SecretRef) string {
+// unlike says in what a service's secrets are not those of the binding, or is "".
+func (v *view) unlike(b *spec.Binding, svc Service, refs []SecretRef) string {
 	for _, want := range refs {
 		i := slices.IndexFunc(svc.Secrets, func(r SecretRef) bool { return r.Target == want.Target })
 		if i < 0 {
@@ -148,7 +148,7 @@ func (d *differ) unmounted(b *spec.Binding, svc Service, refs []SecretRef) strin
 		}
 	}
 	for _, is := range svc.Secrets {
-		if d.madeFor(b, is) && !slices.ContainsFunc(refs, func(r SecretRef) bool { return r.Target == is.Target }) {
+		if v.madeFor(b, is) && !slices.ContainsFunc(refs, func(r SecretRef) bool { return r.Target == is.Target }) {
 			return is.Target + " left the spec"
 		}
 	}

@@ -215,7 +215,6 @@ func TestServiceCollects(t *testing.T) {
 			}
 		}
 		old := s.service().Previous
-		removed := "1 remove secret " + old[0].Name + ": an older version that nothing uses\n2 remove secret " + old[1].Name + ": an older version that nothing uses\n"
 		plan := func(want string) {
 			t.Helper()
 			if diff := cmp.Diff(want, text(e.plan(reconcile.Scope{}))); diff != "" {
@@ -234,7 +233,7 @@ func TestServiceCollects(t *testing.T) {
 		slices.SortFunc(old, func(a, b reconcile.SecretRef) int {
 			return slices.IndexFunc(s.now.Secrets, isNamed(a.Name)) - slices.IndexFunc(s.now.Secrets, isNamed(b.Name))
 		})
-		removed = "1 remove secret " + old[0].Name + ": an older version that nothing uses\n2 remove secret " + old[1].Name + ": an older version that nothing uses\n"
+		removed := "1 remove secret " + old[0].Name + ": an older version that nothing uses\n2 remove secret " + old[1].Name + ": an older version that nothing uses\n"
 		plan(removed)
 		if got := text(e.plan(reconcile.Scope{Prune: reconcile.PruneNone})); got != "" {
 			t.Errorf("without pruning:\n%s", got)

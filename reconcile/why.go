@@ -7,6 +7,7 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/certwright/certwright/spec"
 )
@@ -36,6 +37,9 @@ func Why(s *spec.Spec, w World, plan Plan, status BindingStatus) Causes {
 		for _, x := range l.containers {
 			c.Layers = append(c.Layers, Layer{"mounted", mountedText(x, l)})
 		}
+	}
+	if b.Place.Secrets != nil {
+		c.Layers = append(c.Layers, v.secretLayers(b)...)
 	}
 	for _, x := range v.consumers(b) {
 		c.Layers = append(c.Layers, Layer{"served", v.servedText(b, x)})
@@ -91,6 +95,33 @@ func mountedText(c Container, l located) string {
 		return c.Name + " mounts single files of it, which pins what they were when it started"
 	}
 	return c.Name + " mounts it"
+}
+
+// secretLayers are what is placed for a service, and what its spec mounts.
+func (v *view) secretLayers(b *spec.Binding) []Layer {
+	swarm, svc := v.w.Swarms[b.Host.Name], v.service(b)
+	m, missing := v.material(b, v.w.State)
+	switch {
+	case swarm.Err != "":
+		return []Layer{{"placed", "unknown: " + swarm.Err}}
+	case missing != "":
+		return []Layer{{"placed", "no: " + missing}}
+	}
+	refs := v.refs(b, m)
+	placed, mounted := "as wanted in secrets", "there is no "+b.Consumer.String()
+	if why := unmade(swarm, refs); why != "" {
+		placed = "no: " + why
+	}
+	if svc != nil {
+		mounted = svc.Name + " mounts them"
+		if why := v.unlike(b, *svc, refs); why != "" {
+			mounted = svc.Name + ": " + why
+		}
+		if svc.Update != "" && svc.Update != "completed" {
+			mounted += "; its update is " + strings.ReplaceAll(svc.Update, "_", " ") + ": " + svc.Message
+		}
+	}
+	return []Layer{{"placed", placed}, {"mounted", mounted}}
 }
 
 func (v *view) servedText(b *spec.Binding, c Container) string {

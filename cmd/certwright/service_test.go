@@ -189,6 +189,9 @@ func TestService(t *testing.T) {
 	if r.code != exitPending || !strings.Contains(r.out, "older secret version") {
 		t.Fatalf("plan after a rollback: exit %d\n%s%s", r.code, r.out, r.err)
 	}
+	if r := s.want(exitDone, "why", "api"); !strings.Contains(r.out, s.name+": older secret version: ca.pem; its update is rollback completed: ") {
+		t.Errorf("why:\n%s", r.out)
+	}
 	s.at = s.at.Add(time.Minute)
 	s.want(exitDone, "apply", "--wait", "1m")
 	if serial := s.ready(2); serial != first || !slices.Equal(now, s.mounted()) {
