@@ -94,7 +94,7 @@ func (w *waves) add(s Step) {
 	case CreateVolume:
 		w.volumes = append(w.volumes, s)
 	case Place:
-		if a.At.Service != "" {
+		if a.At.service() != "" {
 			w.secrets = append(w.secrets, s)
 			return
 		}
@@ -348,21 +348,25 @@ func (r *run) remove(steps []Step) {
 		}
 		a := s.Action.(Remove)
 		doing = append(doing, s)
+		if a.At.service() != "" { // its secrets went before
+			delete(r.st.Places, a.At)
+			continue
+		}
 		removals = append(removals, Removal{At: a.At, Mark: r.mark(a.Binding), Files: r.st.Places[a.At].Files})
 	}
 	if len(doing) == 0 {
 		return
 	}
 	start := r.Clock()
-	errs := r.Places.Remove(r.ctx, removals)
-	for i, s := range doing {
-		if errs[i] == nil {
-			delete(r.st.Places, s.Action.(Remove).At)
+	errs := map[Location]error{}
+	for i, err := range r.Places.Remove(r.ctx, removals) {
+		if errs[removals[i].At] = err; err == nil {
+			delete(r.st.Places, removals[i].At)
 		}
 	}
 	failed := r.commit()
-	for i, s := range doing {
-		r.end(s, errors.Join(errs[i], failed), start)
+	for _, s := range doing {
+		r.end(s, errors.Join(errs[s.Action.(Remove).At], failed), start)
 	}
 }
 
@@ -400,15 +404,18 @@ func (r *run) drop(w World) {
 			live[c.ID] = true
 		}
 	}
-	for _, s := range w.Swarms {
-		if s.Err != "" {
-			return
+	unknown := map[string]bool{} // bindings whose service may be there
+	for at, row := range r.st.Places {
+		if s, asked := w.Swarms[at.Host]; at.service() != "" && (!asked || s.Err != "") {
+			unknown[row.Binding] = true
 		}
+	}
+	for _, s := range w.Swarms {
 		for _, svc := range s.Services {
 			live[svc.ID] = true
 		}
 	}
-	maps.DeleteFunc(r.st.Loads, func(_ string, l Load) bool { return !live[l.Target] })
+	maps.DeleteFunc(r.st.Loads, func(_ string, l Load) bool { return !live[l.Target] && !unknown[l.Binding] })
 	maps.DeleteFunc(r.st.Owners, func(key string, _ Owner) bool {
 		id, _, _ := strings.Cut(key, "/")
 		return !live[id]

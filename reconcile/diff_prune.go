@@ -24,6 +24,10 @@ func (d *differ) prune() {
 	var removals []int
 	for _, l := range gone {
 		row := d.w.State.Places[l]
+		if l.service() != "" {
+			d.emptied(l, row.Binding)
+			continue
+		}
 		reason := "left the spec"
 		if d.bindings[row.Binding] != nil {
 			reason = "the binding has another place now"

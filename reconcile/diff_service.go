@@ -1,8 +1,11 @@
 package reconcile
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/certwright/certwright/spec"
@@ -13,15 +16,36 @@ const pushesPerHour = 2
 
 // refs are the secrets a binding wants its service to mount; their ids are not known here.
 func (v *view) refs(b *spec.Binding, m material) []SecretRef {
-	files := v.files(b, located{}, m)
+	files, user := v.files(b, located{}, m), Owner{}
+	if svc := v.service(b); svc != nil {
+		user = numbered(svc.User)
+	}
 	out := make([]SecretRef, len(files))
 	for i, f := range files {
+		owner := f.owner
+		if owner == anyOwner {
+			owner = user
+		}
 		out[i] = SecretRef{
-			Name:   secretName(v.s.Project, b.Name, f.spec.Name, version(f, m)),
-			Target: f.spec.Name, Mode: f.mode, UID: max(f.owner.UID, 0), GID: max(f.owner.GID, 0),
+			Name:   secretName(v.s.Project, b.Name, f.spec.Name, v.version(b, f, m)),
+			Target: f.spec.Name, Mode: f.mode, UID: owner.UID, GID: owner.GID,
 		}
 	}
 	return out
+}
+
+// numbered is a user as a service names it, "UID" or "UID:GID"; root where it is a name, which Swarm does not look up.
+func numbered(user string) Owner {
+	uid, gid, _ := strings.Cut(user, ":")
+	u, err := strconv.Atoi(uid)
+	if err != nil {
+		return Owner{}
+	}
+	g, err := strconv.Atoi(gid)
+	if err != nil {
+		g = u
+	}
+	return Owner{UID: u, GID: g}
 }
 
 // refsPrint is the fingerprint of a whole unit of secrets, as unitPrint is of files.
@@ -42,7 +66,8 @@ func (d *differ) secrets(b *spec.Binding, m material, pending []int) {
 		d.refuse(Waiting, subject, "waits for the Swarm: "+swarm.Err, "")
 		return
 	}
-	svc := d.service(b)
+	svc, at := d.service(b), ofService(b)
+	d.wanted[at] = b.Name
 	if svc != nil {
 		if theirs := d.theirs(b, *svc); theirs != "" && !d.adopts(subject) {
 			d.unresolved[b.Name] = true
@@ -62,9 +87,12 @@ func (d *differ) secrets(b *spec.Binding, m material, pending []int) {
 			d.secretNames[r.Name] = true
 		}
 		reason = unmade(swarm, refs)
+		if _, known := d.w.State.Places[at]; !known {
+			reason = "not placed"
+		}
 	}
 	if reason != "" {
-		placed = d.step(Place{Binding: b.Name, At: Location{Host: b.Host.Name, Service: b.Consumer.Service}}, reason, pending...)
+		placed = d.step(Place{Binding: b.Name, At: at}, reason, pending...)
 	}
 	if svc == nil {
 		d.refuse(Waiting, subject, "waits for "+b.Consumer.String(), "there is no such service: deploy it, or correct the binding")
@@ -84,11 +112,11 @@ func unmade(swarm Swarm, refs []SecretRef) string {
 }
 
 // theirs names a secret of somebody else that a service mounts where a file of the binding belongs, or is "".
-func (d *differ) theirs(b *spec.Binding, svc Service) string {
+func (v *view) theirs(b *spec.Binding, svc Service) string {
 	for _, r := range svc.Secrets {
 		wanted := slices.ContainsFunc(b.Files, func(f spec.File) bool { return f.Name == r.Target })
-		there := slices.ContainsFunc(d.w.Swarms[b.Host.Name].Secrets, func(s Secret) bool { return s.ID == r.ID })
-		if wanted && there && !d.madeFor(b, r) {
+		there := slices.ContainsFunc(v.w.Swarms[b.Host.Name].Secrets, func(s Secret) bool { return s.ID == r.ID })
+		if wanted && there && !v.madeFor(b, r) {
 			return r.Name + " as " + r.Target
 		}
 	}
@@ -107,19 +135,22 @@ func (d *differ) update(b *spec.Binding, svc Service, refs []SecretRef, m materi
 	subject := "binding/" + b.Name
 	reason := d.unlike(b, svc, refs)
 	switch {
-	case svc.updating():
+	case svc.Updating() && reason == "" && placed == 0:
 		d.refuse(Waiting, subject, "waits for the update of service "+svc.Name+" that is under way", "")
+		d.onTheWire(b, m)
+		return
+	case svc.Updating():
+		d.refuse(Stale, subject, "service "+svc.Name+" has other secrets, and an update of it is under way", "run `certwright apply` when it is finished")
 		return
 	case placed != 0:
 		reason = "follows its files"
-	case reason == "" && (svc.Update == "paused" || svc.Update == "rollback_paused"):
+	case reason == "" && svc.Update == "paused":
 		d.refuse(Failed, subject, fmt.Sprintf("Swarm has paused the update of %s: %s", svc.Name, svc.Message),
 			"look at the logs of its tasks; `docker service rollback "+svc.Name+"` goes back, `docker service update --force` tries again")
 		return
 	case reason == "":
-		for _, c := range d.consumers(b) {
-			d.shown(b, c, m)
-		}
+		d.down(b, svc)
+		d.onTheWire(b, m)
 		return
 	}
 	if placed == 0 && d.pushed(b, svc, refsPrint(refs)) {
@@ -139,6 +170,8 @@ func (v *view) unlike(b *spec.Binding, svc Service, refs []SecretRef) string {
 			return want.Target + " is not mounted"
 		}
 		switch is := svc.Secrets[i]; {
+		case is.Name != want.Name && !v.madeFor(b, is):
+			return "somebody else's secret: " + want.Target
 		case is.Name != want.Name:
 			return "older secret version: " + want.Target
 		case is.Mode.Perm() != want.Mode.Perm():
@@ -173,16 +206,16 @@ func (d *differ) pushed(b *spec.Binding, svc Service, unit Fingerprint) bool {
 	}
 	subject := "binding/" + b.Name
 	switch {
-	case load.Error != "" && (len(hour) >= pushesPerHour || !load.At.Before(d.scope.Since)):
+	case !load.Proved && (len(hour) >= pushesPerHour || !load.At.Before(d.scope.Since)):
 		hint := "look at the logs of its tasks"
 		if len(hour) >= pushesPerHour {
 			again := hour[len(hour)-pushesPerHour].Add(time.Hour)
 			hint += "; certwright tries again after " + stamp(again)
 			d.due(again)
 		}
-		d.refuse(Failed, subject, load.Error, hint)
+		d.refuse(Failed, subject, cmp.Or(load.Error, "the update of service "+svc.Name+" was cut short"), hint)
 		return true
-	case load.Error == "" && len(lately) > contestedReverts:
+	case load.Proved && len(lately) > contestedReverts:
 		again := lately[0].Add(contestedWindow)
 		d.refuse(Contested, subject, "someone else keeps giving service "+svc.Name+" other secrets",
 			"deploy it with the names of now; certwright updates it again after "+stamp(again))
@@ -190,6 +223,31 @@ func (d *differ) pushed(b *spec.Binding, svc Service, unit Fingerprint) bool {
 		return true
 	}
 	return false
+}
+
+// down says that tasks of a service do not run. Soon after an update they may be starting still; later it is what they
+// made of it.
+func (d *differ) down(b *spec.Binding, svc Service) {
+	running := d.running(b.Host.Name, svc)
+	if running >= svc.Replicas && (running > 0 || svc.Replicas == 0) {
+		return
+	}
+	state, load := Waiting, d.w.State.Loads[b.Name+"/"+svc.ID]
+	if age := d.w.Now.Sub(load.At); age > startUp && age < time.Hour {
+		state = Failed
+	}
+	of := ""
+	if svc.Replicas > 0 {
+		of = fmt.Sprintf(" of %d", svc.Replicas)
+	}
+	d.refuse(state, "binding/"+b.Name, fmt.Sprintf("%d%s tasks of service %s run", running, of, svc.Name), "look at `docker service ps "+svc.Name+"`")
+}
+
+// onTheWire says what is wrong with tasks that mount what they should.
+func (d *differ) onTheWire(b *spec.Binding, m material) {
+	for _, c := range d.consumers(b) {
+		d.shown(b, c, m)
+	}
 }
 
 // shown says what is wrong with a task that mounts what it should.
@@ -212,6 +270,19 @@ func (d *differ) shown(b *spec.Binding, c Container, m material) {
 		if f := fault(b, c, served); f != nil {
 			d.refuse(f.State, subject, f.Reason, f.Hint)
 		}
+	}
+}
+
+// emptied forgets a service that is no place of a binding any more, once no secret of it is left.
+func (d *differ) emptied(l Location, binding string) {
+	swarm, asked := d.w.Swarms[l.Host]
+	b := d.bindings[binding]
+	moved := b != nil && b.Place.Secrets != nil
+	switch {
+	case !asked || swarm.Err != "":
+		d.refuse(Waiting, "binding/"+binding, "left the spec, but the Swarm does not answer: "+swarm.Err, "")
+	case moved, !slices.ContainsFunc(swarm.Secrets, func(s Secret) bool { return d.ours(s) && s.Labels[SecretBinding] == binding }):
+		d.step(Remove{Binding: binding, At: l}, "none are left")
 	}
 }
 

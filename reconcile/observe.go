@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -94,7 +93,11 @@ func (w *World) list(ctx context.Context, p Providers, s *spec.Spec) error {
 			w.Engines[b.Host.Name] = e
 		}
 		if _, done := w.Swarms[b.Host.Name]; !done && b.Place.Secrets != nil {
-			w.Swarms[b.Host.Name] = p.Swarms.Swarm(ctx, b.Host.Name)
+			s := p.Swarms.Swarm(ctx, b.Host.Name)
+			if w.Engines[b.Host.Name].Named && s.Err != "" {
+				return errors.New(s.Err)
+			}
+			w.Swarms[b.Host.Name] = s
 		}
 	}
 	return nil
@@ -112,24 +115,11 @@ func (w *World) listLeft(ctx context.Context, p Providers, s *spec.Spec) {
 			w.Engines[at.Host] = p.Engines.List(ctx, at.Host)
 		}
 	}
-	if len(w.Swarms) == 0 && w.servedBefore(s) {
-		w.Swarms[spec.LocalHost] = p.Swarms.Swarm(ctx, spec.LocalHost)
-	}
-}
-
-// servedBefore reports whether a binding that left the spec may have had a service: it loaded something, and that was no
-// container there is.
-func (w *World) servedBefore(s *spec.Spec) bool {
-	for _, l := range w.State.Loads {
-		container := false
-		for _, e := range w.Engines {
-			container = container || slices.ContainsFunc(e.Containers, func(c Container) bool { return c.ID == l.Target })
-		}
-		if !container && s.BindingByName(l.Binding) == nil {
-			return true
+	for at := range w.State.Places {
+		if _, done := w.Swarms[at.Host]; !done && at.service() != "" {
+			w.Swarms[at.Host] = p.Swarms.Swarm(ctx, at.Host)
 		}
 	}
-	return false
 }
 
 // readCAs reads what others made: the files of brought-along CAs and of identities issued elsewhere. A CA whose files
@@ -275,6 +265,13 @@ func (o *observer) places(r reading) error {
 		states[i] = o.decode(r.bindings[i], r.contents[i])
 		return nil
 	})
+	for _, swarm := range o.w.Swarms {
+		for _, s := range swarm.Secrets {
+			if o.w.Fresh && s.Labels[ProjectLabel] == o.s.Project && s.Labels[SecretBinding] != "" {
+				return fmt.Errorf("%w: the Swarm has secrets of project %s, but there is no store", ErrLostStore, o.s.Project)
+			}
+		}
+	}
 	for i, q := range r.queries {
 		o.w.Places[q.At] = states[i]
 		if m := states[i].Mark; o.w.Fresh && m != nil && m.Project == o.s.Project {

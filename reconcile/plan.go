@@ -49,7 +49,7 @@ func (p Plan) blocked(subject string) string {
 
 // Action is one kind of change; the set is closed.
 type Action interface {
-	// Subject is what is changed: ca/NAME, identity/NAME, binding/NAME, volume/NAME.
+	// Subject is what is changed: ca/NAME, identity/NAME, binding/NAME, volume/NAME, secret/NAME.
 	Subject() string
 	// Kind is the word for it in a plan's JSON.
 	Kind() string
@@ -148,7 +148,7 @@ func (a CreateVolume) Subject() string { return "volume/" + a.Name }
 func (a Place) Subject() string        { return "binding/" + a.Binding }
 func (a Reload) Subject() string       { return "binding/" + a.Binding }
 func (a Remove) Subject() string       { return "binding/" + a.Binding }
-func (a RemoveSecret) Subject() string { return "binding/" + a.Binding }
+func (a RemoveSecret) Subject() string { return "secret/" + a.Name }
 func (a Forget) Subject() string       { return "identity/" + a.Identity }
 
 func (a CreateVolume) String() string { return "create volume " + a.Name }

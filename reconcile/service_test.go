@@ -3,6 +3,8 @@ package reconcile_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -29,10 +31,14 @@ bindings:
     files: {ca.pem: ca, a-very-long-name-of-a-file-that-nobody-would-ever-want+.pem: key}
 `
 
+var errCut = errors.New("cut")
+
 // swarm is a manager that does at once what it is asked, or says why not. What is real is tested with real ones.
 type swarm struct {
 	now     reconcile.Swarm
 	refuses string // what becomes of updates: Swarm's message when it rolls them back
+	fails   error  // what Update answers before it does anything
+	made    []reconcile.NewSecret
 	updates int
 }
 
@@ -58,19 +64,23 @@ func (s *swarm) Swarm(context.Context, string) reconcile.Swarm {
 }
 
 func (s *swarm) CreateSecret(_ context.Context, _ string, n reconcile.NewSecret) error {
+	s.made = append(s.made, n)
 	s.now.Secrets = append(s.now.Secrets, reconcile.Secret{ID: "id-" + n.Name, Name: n.Name, Labels: n.Labels})
 	return nil
 }
 
 func (s *swarm) Update(_ context.Context, _ string, u reconcile.ServiceUpdate) error {
 	s.updates++
+	if s.fails != nil {
+		return s.fails
+	}
 	svc := s.service()
 	if s.refuses != "" {
 		svc.Update, svc.Message = "rollback_completed", s.refuses
 		return errors.New(s.refuses)
 	}
 	svc.Previous, svc.Update = svc.Secrets, "completed"
-	kept := slices.DeleteFunc(slices.Clone(svc.Secrets), func(r reconcile.SecretRef) bool { return slices.Contains(u.Take, r.ID) })
+	kept := slices.DeleteFunc(slices.Clone(svc.Secrets), func(r reconcile.SecretRef) bool { return slices.Contains(u.Take, r) })
 	svc.Secrets = append(kept, u.Give...)
 	return nil
 }
@@ -85,7 +95,10 @@ func newServiceEstate(t *testing.T) (*estate, *swarm) {
 	t.Helper()
 	e := newEstate(t)
 	e.read(serviceYAML)
-	s := &swarm{now: reconcile.Swarm{Services: []reconcile.Service{{ID: "svc", Name: "shop_api", Replicas: 2, StartsFirst: true}}}}
+	s := &swarm{now: reconcile.Swarm{
+		Services: []reconcile.Service{{ID: "svc", Name: "shop_api", Replicas: 2, StartsFirst: true}},
+		Tasks:    []reconcile.Task{{ID: "t1", Service: "svc", Running: true}, {ID: "t2", Service: "svc", Running: true}},
+	}}
 	e.swarm = s
 	if out := e.converge(); out.Err != nil || s.updates != 1 {
 		t.Fatalf("%d updates, %v", s.updates, out.Err)
@@ -153,18 +166,38 @@ func TestServiceDiff(t *testing.T) {
 				s.service().Secrets[0] = reconcile.SecretRef{ID: "x", Name: "theirs", Target: "ca.pem"}
 				e.adopt("api")
 			},
-			update + "older secret version: ca.pem\n",
+			update + "somebody else's secret: ca.pem\n",
 		},
 		{"under way", func(_ *estate, s *swarm) { s.service().Update = "updating" }, "Waiting binding/api: waits for the update of service shop_api that is under way\n"},
-		{"going back", func(_ *estate, s *swarm) { s.service().Update = "rollback_started" }, "Waiting binding/api: waits for the update of service shop_api that is under way\n"},
+		{
+			"another under way", func(_ *estate, s *swarm) {
+				s.service().Update, s.service().Secrets = "updating", s.service().Secrets[1:]
+			},
+			"Stale binding/api: service shop_api has other secrets, and an update of it is under way\n",
+		},
+		{
+			"going back", func(_ *estate, s *swarm) {
+				s.service().Update, s.service().Secrets = "rollback_started", s.service().Secrets[1:]
+			},
+			"Stale binding/api: service shop_api has other secrets, and an update of it is under way\n",
+		},
 		{
 			"paused", func(_ *estate, s *swarm) { s.service().Update, s.service().Message = "paused", "task died" },
 			"Failed binding/api: Swarm has paused the update of shop_api: task died\n",
 		},
+		{"some tasks are down", func(_ *estate, s *swarm) { s.now.Tasks = s.now.Tasks[1:] }, "Waiting binding/api: 1 of 2 tasks of service shop_api run\n"},
 		{
-			"paused on the way back", func(_ *estate, s *swarm) { s.service().Update, s.service().Message = "rollback_paused", "task died" },
-			"Failed binding/api: Swarm has paused the update of shop_api: task died\n",
+			"tasks are down since they were updated", func(_ *estate, s *swarm) {
+				s.now.Tasks = nil
+				time.Sleep(3 * time.Minute)
+			},
+			"Failed binding/api: 0 of 2 tasks of service shop_api run\n",
 		},
+		{
+			"no task of a global service", func(_ *estate, s *swarm) { s.now.Tasks, s.service().Replicas = nil, -1 },
+			"Waiting binding/api: 0 tasks of service shop_api run\n",
+		},
+		{"no task is wanted", func(_ *estate, s *swarm) { s.now.Tasks, s.service().Replicas = nil, 0 }, ""},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -222,9 +255,9 @@ func TestServiceCollects(t *testing.T) {
 			}
 		}
 		s.service().Previous = nil
-		s.now.Tasks = []reconcile.Task{{ID: "t", Service: "svc", Secrets: old}}
+		s.now.Tasks[0].Secrets = old
 		plan("")
-		s.now.Tasks = nil
+		s.now.Tasks[0].Secrets = nil
 		s.now.Services = append(s.now.Services, reconcile.Service{ID: "other", Name: "other", Secrets: old})
 		plan("")
 		s.now.Services = s.now.Services[:1]
@@ -291,9 +324,182 @@ func TestLastServiceLeft(t *testing.T) {
 		if e.converge(); len(s.now.Secrets) != 2 {
 			t.Errorf("%d secrets while the service has them", len(s.now.Secrets))
 		}
-		s.now.Services = nil
+		s.now.Services, s.now.Tasks = nil, nil
 		if e.converge(); len(s.now.Secrets) != 0 {
 			t.Errorf("left are %v", s.now.Secrets)
+		}
+		if st := e.load(); len(st.Places) != 1 || len(st.Loads) != 0 {
+			t.Errorf("the store keeps %v and %v", st.Places, st.Loads)
+		}
+	})
+}
+
+// TestServiceWasFaster does not count an update that did not come about, and counts one of which nobody knows.
+func TestServiceWasFaster(t *testing.T) {
+	for _, row := range []struct {
+		fails error
+		want  int
+	}{{reconcile.ErrNotUpdated, 6}, {errCut, 2}} { // six: the first run tries it for another reason, too
+		synctest.Test(t, func(t *testing.T) {
+			e, s := newServiceEstate(t)
+			s.fails, s.updates = row.fails, 0
+			e.wish("identity/api")
+			for range 5 {
+				e.converge()
+				time.Sleep(time.Minute)
+			}
+			if s.updates != row.want {
+				t.Errorf("%v: %d updates, want %d", row.fails, s.updates, row.want)
+			}
+			s.fails = nil
+			time.Sleep(time.Hour)
+			if out := e.converge(); len(out.Plan.Blocked) > 0 {
+				t.Errorf("%v: left is\n%s", row.fails, text(out.Plan))
+			}
+		})
+	}
+}
+
+// TestServiceKilledInUpdate has a process that dies after it recorded an update: that counts, too.
+func TestServiceKilledInUpdate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, s := newServiceEstate(t)
+		s.updates = 0
+		e.wish("identity/api")
+		for range 5 {
+			ctx, cancel := context.WithCancel(t.Context())
+			a := e.applier()
+			a.Swarms = killer{s, cancel}
+			_, _ = a.Converge(ctx, reconcile.Scope{})
+			time.Sleep(time.Minute)
+		}
+		if got := e.state("api", time.Now()); s.updates != 2 || got.State != reconcile.Failed || !strings.Contains(got.Reason, "cut short") {
+			t.Errorf("%d updates, then %s (%s)", s.updates, got.State, got.Reason)
+		}
+	})
+}
+
+// killer ends the run in the middle of an update.
+type killer struct {
+	*swarm
+	end context.CancelFunc
+}
+
+func (k killer) Update(ctx context.Context, _ string, _ reconcile.ServiceUpdate) error {
+	k.updates++
+	k.end()
+	return ctx.Err()
+}
+
+// TestServiceLostStore makes no second CA where the Swarm has secrets of a store that is gone.
+func TestServiceLostStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, s := newServiceEstate(t)
+		other := newEstate(t)
+		other.read(serviceYAML)
+		other.swarm = s
+		_, err := reconcile.Observe(t.Context(), other.applier().Providers, other.spec, reconcile.Look{Now: time.Now()})
+		if !errors.Is(err, reconcile.ErrLostStore) {
+			t.Errorf("without its store: %v", err)
+		}
+	})
+}
+
+// TestServiceOfAnotherInstallation takes over what another store's certwright made, once that is asked for.
+func TestServiceOfAnotherInstallation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, s := newServiceEstate(t)
+		for i := range s.now.Secrets {
+			labels := maps.Clone(s.now.Secrets[i].Labels)
+			labels["certwright.installation"] = "other"
+			s.now.Secrets[i].Labels, s.now.Secrets[i].Name = labels, "theirs-"+s.now.Secrets[i].Name
+			s.service().Secrets[i].Name = s.now.Secrets[i].Name
+		}
+		if got := e.state("api", time.Now()); got.State != reconcile.Blocked {
+			t.Fatalf("%s (%s)", got.State, got.Reason)
+		}
+		e.adopt("api")
+		if out := e.converge(); out.Err != nil || len(out.Plan.Blocked) > 0 || len(e.load().Wishes) > 0 {
+			t.Errorf("%v, left is\n%s, the wishes are %v", out.Err, text(out.Plan), e.load().Wishes)
+		}
+		if len(s.now.Secrets) != 4 { // theirs stay
+			t.Errorf("the secrets are %v", s.now.Secrets)
+		}
+	})
+}
+
+// TestServiceFiles looks at owners, names and what is in secrets.
+func TestServiceFiles(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for user, want := range map[string]reconcile.Owner{"": {}, "70": {UID: 70, GID: 70}, "70:71": {UID: 70, GID: 71}, "postgres": {}} {
+			e := newEstate(t)
+			e.read(strings.Replace(serviceYAML, `, owner: "999"`, "", 1))
+			s := &swarm{now: reconcile.Swarm{Services: []reconcile.Service{{ID: "svc", Name: "shop_api", User: user}}}}
+			e.swarm = s
+			e.converge()
+			if r := s.service().Secrets[0]; (reconcile.Owner{UID: r.UID, GID: r.GID}) != want {
+				t.Errorf("user %q: owner %d:%d", user, r.UID, r.GID)
+			}
+		}
+		e := newEstate(t)
+		e.read(strings.Replace(serviceYAML, "ca.pem: ca,", "ca.pem: ca, chain.pem: chain, same.pem: ca,", 1))
+		s := &swarm{now: reconcile.Swarm{Services: []reconcile.Service{{ID: "svc", Name: "shop_api"}}}}
+		e.swarm = s
+		e.converge()
+		names := map[string]bool{}
+		for _, n := range s.made {
+			names[n.Name] = true
+			if len(n.Data) == 0 {
+				t.Errorf("%s is empty, which Swarm refuses", n.Name)
+			}
+		}
+		if len(names) != 4 {
+			t.Errorf("the names are %v", names)
+		}
+	})
+}
+
+// TestServiceOnTheWire has tasks that mount what they should, and show something else.
+func TestServiceOnTheWire(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, s := newServiceEstate(t)
+		e.read(strings.Replace(serviceYAML, "    secret:", "    probe: {port: 443}\n    secret:", 1))
+		serial := e.load().Identities["api"].Serial
+		for _, row := range []struct {
+			served [2]reconcile.Served
+			health string
+			want   reconcile.BindingState
+			reason string
+		}{
+			{[2]reconcile.Served{{Serial: serial}, {Serial: serial}}, "", reconcile.Ready, ""},
+			{[2]reconcile.Served{{Serial: serial}, {Serial: "01"}}, "", reconcile.Stale, "api.2 serves 01, not " + serial},
+			{[2]reconcile.Served{{Serial: serial}, {Err: "refused"}}, "", reconcile.Failed, "api.2 does not answer on port 443: refused"},
+			{[2]reconcile.Served{{Serial: serial}, {Err: "refused"}}, "starting", reconcile.Waiting, "api.2 is starting"},
+			{[2]reconcile.Served{{Serial: serial}, {Serial: serial, Untrusted: "wrong name"}}, "", reconcile.Failed, "api.2 serves the wanted certificate, but a client would refuse it: wrong name"},
+			{[2]reconcile.Served{{Serial: serial}, {Unreachable: true}}, "", reconcile.Unverified, "it cannot be probed from here"},
+		} {
+			w := e.observe()
+			engine := w.Engines["local"]
+			engine.Containers = nil
+			for i, id := range []string{"c1", "c2"} {
+				engine.Containers = append(engine.Containers, reconcile.Container{
+					Host: "local", ID: id, Name: fmt.Sprintf("api.%d", i+1), State: "running", Health: row.health,
+					Labels: map[string]string{"com.docker.swarm.task.id": s.now.Tasks[i].ID},
+				})
+				w.Served["api/"+id] = row.served[i]
+			}
+			w.Engines["local"] = engine
+			plan := reconcile.Diff(e.spec, w, reconcile.Scope{Since: time.Now()})
+			got := reconcile.Assess(e.spec, w, plan).Bindings[0]
+			if got.State != row.want || got.Reason != row.reason {
+				t.Errorf("%s (%s), want %s (%s)", got.State, got.Reason, row.want, row.reason)
+			}
+			engine.Containers = engine.Containers[:1] // the other task runs elsewhere
+			w.Engines["local"] = engine
+			got = reconcile.Assess(e.spec, w, reconcile.Diff(e.spec, w, reconcile.Scope{Since: time.Now()})).Bindings[0]
+			if got.State != reconcile.Unverified || got.Reason != "1 of its tasks run on other nodes and cannot be probed from here" {
+				t.Errorf("with a task elsewhere: %s (%s)", got.State, got.Reason)
+			}
 		}
 	})
 }
@@ -303,18 +509,18 @@ func TestServiceContested(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e, s := newServiceEstate(t)
 		s.updates = 0
-		for range 6 {
+		for range 7 {
 			s.service().Secrets = s.service().Secrets[:1]
 			e.converge()
 			time.Sleep(time.Minute)
 		}
 		s.service().Secrets = s.service().Secrets[:1]
 		got := e.state("api", time.Now())
-		if s.updates != 3 || got.State != reconcile.Contested {
+		if s.updates != 4 || got.State != reconcile.Contested {
 			t.Errorf("%d updates, %s (%s)", s.updates, got.State, got.Reason)
 		}
 		time.Sleep(10 * time.Minute)
-		if e.converge(); s.updates != 4 {
+		if e.converge(); s.updates != 5 {
 			t.Errorf("%d updates in the end", s.updates)
 		}
 	})

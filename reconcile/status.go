@@ -145,7 +145,8 @@ func (a assessor) placed(b *spec.Binding) *bool {
 	switch {
 	case slices.ContainsFunc(a.steps[subject], func(s Step) bool { _, is := s.Action.(Place); return is }):
 		return truth(false)
-	case refused != nil && a.w.Engines[b.Host.Name].Err != "",
+	case b.Place.Secrets != nil && a.w.Swarms[b.Host.Name].Err != "",
+		refused != nil && a.w.Engines[b.Host.Name].Err != "",
 		slices.ContainsFunc(at, func(l located) bool { return a.w.Places[l.at].Err != "" }):
 		return nil
 	}
@@ -328,16 +329,11 @@ func (a assessor) elsewhere(b *spec.Binding) int {
 	if b.Place.Secrets == nil {
 		return 0
 	}
-	svc, n := a.service(b), 0
+	svc := a.service(b)
 	if svc == nil {
 		return 0
 	}
-	for _, t := range a.w.Swarms[b.Host.Name].Tasks {
-		if t.Service == svc.ID && t.Running {
-			n++
-		}
-	}
-	return max(0, n-len(a.consumers(b)))
+	return max(0, a.running(b.Host.Name, *svc)-len(a.consumers(b)))
 }
 
 func truth(b bool) *bool { return &b }

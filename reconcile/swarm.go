@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"slices"
 	"strings"
@@ -17,11 +18,15 @@ type Swarms interface {
 	// CreateSecret makes a secret. One of that name that is there already is success: names say what is in them.
 	CreateSecret(ctx context.Context, host string, s NewSecret) error
 	// Update gives a service other secrets in one update, and follows it until Swarm has finished it. An error has
-	// Swarm's own message where it paused the update or rolled it back.
+	// Swarm's own message where it paused the update or rolled it back; one that wraps ErrNotUpdated says that the
+	// service was left as it was.
 	Update(ctx context.Context, host string, u ServiceUpdate) error
 	// RemoveSecret removes a secret by its id. One that is not there is success.
 	RemoveSecret(ctx context.Context, host, id string) error
 }
+
+// ErrNotUpdated: the service is as it was, because somebody else was faster or it cannot be updated.
+var ErrNotUpdated = errors.New("the service was not updated")
 
 // Swarm is what a manager listed.
 type Swarm struct {
@@ -37,14 +42,15 @@ type Service struct {
 	Secrets  []SecretRef // of its spec
 	Previous []SecretRef // of the spec before, to which it can be rolled back
 	Replicas int         // tasks that should run; -1 for one on every node
+	User     string      // whom its tasks run as, as the service has it; "" for the image's
 	// StartsFirst is true when an update starts a new task before it ends the old one.
 	StartsFirst bool
 	Update      string // updating, paused, completed, rollback_started, rollback_paused, rollback_completed; "" before the first
 	Message     string // Swarm's own about it
 }
 
-// updating reports whether an update or a rollback is under way.
-func (s Service) updating() bool { return s.Update == "updating" || s.Update == "rollback_started" }
+// Updating reports whether an update or a rollback is under way.
+func (s Service) Updating() bool { return s.Update == "updating" || s.Update == "rollback_started" }
 
 // SecretRef is a secret as a service or task mounts it, under /run/secrets.
 type SecretRef struct {
@@ -77,7 +83,7 @@ type NewSecret struct {
 // ServiceUpdate says which secrets a service is to have: Take goes, and Give comes.
 type ServiceUpdate struct {
 	ID   string
-	Take []string // ids of secrets
+	Take []SecretRef // by id and target
 	Give []SecretRef
 }
 
@@ -118,6 +124,17 @@ func (v *view) tasks(b *spec.Binding) []Container {
 		}
 	}
 	return out
+}
+
+// running is how many tasks of a service run.
+func (v *view) running(host string, svc Service) int {
+	n := 0
+	for _, t := range v.w.Swarms[host].Tasks {
+		if t.Service == svc.ID && t.Running {
+			n++
+		}
+	}
+	return n
 }
 
 // ours reports whether a secret has the mark of this project and installation.

@@ -199,15 +199,16 @@ func unitPrint(files []wantedFile) Fingerprint {
 	return Fingerprint(hex.EncodeToString(sum[:]))
 }
 
-// version stands for what a secret holds. Its name shows some of it, so it is keyed (RFC 2104) with the private key of
-// the binding's identity; where there is none there is nothing to hide.
-func version(f wantedFile, m material) Fingerprint {
+// version stands for a secret: what it holds, and which file of which binding of which installation it is. Its name shows
+// some of it, so it is keyed (RFC 2104) with the private key of the binding's identity; where there is none there is
+// nothing to hide.
+func (v *view) version(b *spec.Binding, f wantedFile, m material) Fingerprint {
 	var key []byte
 	if m.issued != nil {
 		key = m.issued.Key.PKCS8()
 	}
 	mac := hmac.New(sha256.New, key)
-	_, _ = fmt.Fprintf(mac, "%s %s", f.spec.Content, f.print)
+	_, _ = fmt.Fprintf(mac, "%s/%s/%s %s %s", v.w.State.Installation, b.Name, f.spec.Name, f.spec.Content, f.print)
 	return Fingerprint(hex.EncodeToString(mac.Sum(nil)))
 }
 

@@ -77,8 +77,20 @@ type Location struct {
 	Dir     string
 	Machine bool
 	Volume  string // instead of Dir
-	Service string // instead of Dir: the secrets of a Swarm service; no place of the inventory
-	Sub     string // a folder below Dir or Volume, slash-separated; "" for the place itself
+	// Sub is a folder below Dir or Volume, slash-separated; "" for the place itself. With neither it is the Swarm service
+	// whose secrets are meant.
+	Sub string
+}
+
+// ofService is the place that the secrets of a Swarm service are.
+func ofService(b *spec.Binding) Location { return Location{Host: b.Host.Name, Sub: b.Consumer.Service} }
+
+// service is the Swarm service whose secrets are meant, or "".
+func (l Location) service() string {
+	if l.Dir == "" && l.Volume == "" {
+		return l.Sub
+	}
+	return ""
 }
 
 func (l Location) String() string {
@@ -86,10 +98,10 @@ func (l Location) String() string {
 	if l.Volume != "" {
 		s = "volume " + l.Volume
 	}
-	if l.Service != "" {
-		s = "secrets of service " + l.Service
-	}
-	if l.Sub != "" {
+	switch {
+	case l.service() != "":
+		s = "secrets of service " + l.Sub
+	case l.Sub != "":
 		s += "/" + l.Sub
 	}
 	if l.Host != "" && l.Host != spec.LocalHost {

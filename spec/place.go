@@ -125,6 +125,13 @@ func (p *parser) checkSecrets(m *mapping, files []File, mode fs.FileMode) {
 		if m.has("files") {
 			v = p.open(m.get("files")).get(f.Name)
 		}
+		if where := m.get("service"); where.node != nil {
+			taker := v
+			if v.node == nil {
+				taker = m.get("secret")
+			}
+			p.take(taker, "service "+where.node.Value+" "+f.Name)
+		}
 		if f.Owner != nil && f.Owner.Name != "" {
 			p.numbered(p.open(v).get("owner"))
 		}

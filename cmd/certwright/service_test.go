@@ -26,6 +26,7 @@ type swarmScene struct {
 	at      time.Time
 	service string // its id
 	name    string
+	args    []string // before those of a call
 }
 
 // newSwarmScene makes a service of two tasks that have no files to start with. change changes what is made.
@@ -72,7 +73,7 @@ func (s *swarmScene) run(at string, args ...string) (result, string) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	argv := append([]string{"--net=/run/netns/" + s.m.Namespace, self, "-f", filepath.Join(s.dir, "tls.yaml"), "--host", "unix://" + s.m.Socket}, args...)
+	argv := append([]string{"--net=/run/netns/" + s.m.Namespace, self, "-f", filepath.Join(s.dir, "tls.yaml"), "--host", "unix://" + s.m.Socket}, slices.Concat(s.args, args)...)
 	cmd := exec.CommandContext(s.t.Context(), "nsenter", argv...)
 	cmd.Env = append(os.Environ(), crashEnv+"="+at, crashedEnv+"="+said, crashNowEnv+"="+s.at.Format(time.RFC3339Nano), "CI=")
 	var out, errs strings.Builder
@@ -97,34 +98,54 @@ func (s *swarmScene) want(code int, args ...string) result {
 	return r
 }
 
-func (s *swarmScene) state(state, text string) bindingDocument {
+// binding is what status says of api.
+func (s *swarmScene) binding() bindingDocument {
 	s.t.Helper()
 	var d statusDocument
 	r := s.want(exitDone, "status", "-o", "json")
 	if err := json.Unmarshal([]byte(r.out), &d); err != nil {
 		s.t.Fatalf("status: %v\n%s", err, r.out)
 	}
-	b := d.binding(s.t, "api")
-	if b.State != state || !strings.Contains(b.Reason, text) {
-		s.t.Fatalf("api is %s (%s), want %s (%s)", b.State, b.Reason, state, text)
-	}
-	return b
+	return d.binding(s.t, "api")
 }
 
-// ready checks that every task serves what is wanted, that nothing is left to do, and returns the serial.
-func (s *swarmScene) ready(tasks int) string {
+func (s *swarmScene) state(state, text string) {
 	s.t.Helper()
-	b := s.state("Ready", "")
-	if len(b.Targets) != tasks {
-		s.t.Fatalf("%d targets, want %d: %+v", len(b.Targets), tasks, b.Targets)
+	if b := s.binding(); b.State != state || !strings.Contains(b.Reason, text) {
+		s.t.Fatalf("api is %s (%s), want %s (%s)", b.State, b.Reason, state, text)
 	}
-	for _, x := range b.Targets {
-		if x.ServedSerial == nil || *x.ServedSerial != *x.WantedSerial {
-			s.t.Fatalf("%s does not serve what is wanted: %+v", x.Name, x)
+}
+
+// ready waits until every task serves what is wanted and those before them are gone, checks that nothing is left to do,
+// and returns the serial.
+func (s *swarmScene) ready(tasks int) (serial string) {
+	s.t.Helper()
+	dockertest.Poll(s.t, time.Minute, fmt.Sprintf("%d tasks to serve what is wanted", tasks), func() error {
+		b := s.binding()
+		if b.State != "Ready" || len(b.Targets) != tasks {
+			return fmt.Errorf("%s (%s), %d targets", b.State, b.Reason, len(b.Targets))
 		}
-	}
+		serial = *b.Targets[0].WantedSerial
+		for _, x := range b.Targets {
+			if x.ServedSerial == nil || *x.ServedSerial != serial {
+				return fmt.Errorf("%s does not serve it", x.Name)
+			}
+		}
+		return nil
+	})
 	s.want(exitDone, "plan", "--exit-code")
-	return *b.Targets[0].ServedSerial
+	return serial
+}
+
+// settled waits until Swarm is done with an update.
+func (s *swarmScene) settled() {
+	s.t.Helper()
+	dockertest.Poll(s.t, time.Minute, "the update to end", func() error {
+		if u := s.m.Service(s.t, s.service).UpdateStatus; u == nil || u.State == swarm.UpdateStateUpdating || u.State == swarm.UpdateStateRollbackStarted {
+			return fmt.Errorf("it is %+v", u)
+		}
+		return nil
+	})
 }
 
 // versions counts the versions there are of each file's secret.
@@ -179,12 +200,7 @@ func TestService(t *testing.T) {
 	if _, err := s.m.Client.ServiceUpdate(t.Context(), svc.ID, svc.Version, *svc.PreviousSpec, swarm.ServiceUpdateOptions{Rollback: "previous"}); err != nil {
 		t.Fatal(err)
 	}
-	dockertest.Poll(t, time.Minute, "the rollback", func() error {
-		if u := s.m.Service(t, s.service).UpdateStatus; u == nil || u.State != swarm.UpdateStateRollbackCompleted {
-			return fmt.Errorf("its update is %+v", u)
-		}
-		return nil
-	})
+	s.settled()
 	r, _ := s.run("", "plan", "--exit-code")
 	if r.code != exitPending || !strings.Contains(r.out, "older secret version") {
 		t.Fatalf("plan after a rollback: exit %d\n%s%s", r.code, r.out, r.err)
@@ -214,10 +230,17 @@ func TestServiceOfOthers(t *testing.T) {
 	if _, err := s.m.Client.ServiceUpdate(t.Context(), svc.ID, svc.Version, svc.Spec, swarm.ServiceUpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
+	s.settled()
 	s.want(exitPart, "apply")
 	s.state("Blocked", "by-hand as cert.pem that was not made by certwright")
 	if got := s.mounted(); !slices.Equal(got, []string{"by-hand"}) {
 		t.Fatalf("the service mounts %v", got)
+	}
+	s.want(exitDone, "adopt", "api")
+	s.want(exitDone, "apply", "--wait", "1m")
+	s.ready(2)
+	if got := s.mounted(); len(got) != 3 || slices.Contains(got, "by-hand") || !slices.Contains(s.m.Secrets(t), "by-hand") {
+		t.Errorf("after adopt the service mounts %v, and there are %v", got, s.m.Secrets(t))
 	}
 }
 
@@ -252,7 +275,8 @@ func TestServiceCrashes(t *testing.T) {
 			pushes++
 		}
 		dockertest.Poll(t, time.Minute, "the task of before", func() error {
-			if got := s.state("Failed", "rollback completed").Targets; len(got) != 1 || got[0].ServedSerial == nil || *got[0].ServedSerial != first {
+			s.state("Failed", "rollback completed")
+			if got := s.binding().Targets; len(got) != 1 || got[0].ServedSerial == nil || *got[0].ServedSerial != first {
 				return fmt.Errorf("the targets are %+v", got)
 			}
 			return nil

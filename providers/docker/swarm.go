@@ -2,15 +2,14 @@ package docker
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/swarm"
 
 	"github.com/certwright/certwright/reconcile"
@@ -19,7 +18,7 @@ import (
 // An update is followed this long; one that takes longer is waited for by the next pass.
 const updateTimeout = 10 * time.Minute
 
-// Swarm lists what the Swarm has in four requests, however much that is.
+// Swarm lists what the Swarm has in three requests, however much that is.
 func (e *Engine) Swarm(ctx context.Context) reconcile.Swarm {
 	if e.err != nil {
 		return reconcile.Swarm{Err: e.err.Error()}
@@ -57,8 +56,11 @@ func (e *Engine) Swarm(ctx context.Context) reconcile.Swarm {
 
 // noManager says why an engine does not list its Swarm. A node that is no manager answers 503 (Engine API, /services).
 func (e *Engine) noManager(err error) string {
-	if errdefs.IsUnavailable(err) {
+	if errdefs.IsUnavailable(err) && strings.Contains(err.Error(), "not a swarm manager") {
 		return fmt.Sprintf("engine %s is no manager of a Swarm; run `docker swarm init` there, or name one that is with --host or --context", e.host)
+	}
+	if errdefs.IsUnavailable(err) { // locked, or its certificates have expired
+		return fmt.Sprintf("engine %s: %v", e.host, err)
 	}
 	return e.silence(err)
 }
@@ -71,6 +73,9 @@ func service(s swarm.Service) reconcile.Service {
 	if r := s.Spec.Mode.Replicated; r != nil && r.Replicas != nil {
 		out.Replicas = int(*r.Replicas)
 	}
+	if c := s.Spec.TaskTemplate.ContainerSpec; c != nil {
+		out.User = c.User
+	}
 	if c := s.Spec.UpdateConfig; c != nil {
 		out.StartsFirst = c.Order == swarm.UpdateOrderStartFirst
 	}
@@ -80,7 +85,7 @@ func service(s swarm.Service) reconcile.Service {
 	return out
 }
 
-// task is a task that has not ended for good, or is still meant to run.
+// task is a task, and whether it has not ended for good.
 func task(t swarm.Task) (found reconcile.Task, lives bool) {
 	switch t.Status.State {
 	case swarm.TaskStateComplete, swarm.TaskStateShutdown, swarm.TaskStateFailed, swarm.TaskStateRejected,
@@ -156,14 +161,13 @@ func (e *Engine) Update(ctx context.Context, u reconcile.ServiceUpdate) error {
 	ctx, cancel := context.WithTimeout(ctx, updateTimeout)
 	defer cancel()
 	s, _, err := e.cli.ServiceInspectWithRaw(ctx, u.ID, swarm.ServiceInspectOptions{})
-	if err != nil {
-		return err
-	}
-	if s.Spec.TaskTemplate.ContainerSpec == nil {
-		return errors.New("its tasks are no containers")
-	}
-	if now := service(s); now.Update == string(swarm.UpdateStateUpdating) || now.Update == string(swarm.UpdateStateRollbackStarted) {
-		return errors.New("an update of it is under way")
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: %w", reconcile.ErrNotUpdated, err)
+	case s.Spec.TaskTemplate.ContainerSpec == nil || s.Spec.Mode.Replicated == nil && s.Spec.Mode.Global == nil:
+		return fmt.Errorf("%w: it is a job, or its tasks are no containers", reconcile.ErrNotUpdated)
+	case service(s).Updating():
+		return fmt.Errorf("%w: an update of it is under way", reconcile.ErrNotUpdated)
 	}
 	spec := s.Spec
 	c := *spec.TaskTemplate.ContainerSpec
@@ -173,6 +177,9 @@ func (e *Engine) Update(ctx context.Context, u reconcile.ServiceUpdate) error {
 		_, err := e.cli.ServiceUpdate(ctx, s.ID, s.Version, spec, swarm.ServiceUpdateOptions{})
 		return err
 	})
+	if err != nil && strings.Contains(err.Error(), "update out of sequence") { // HTTP 500, for want of a conflict
+		return fmt.Errorf("%w: %w", reconcile.ErrNotUpdated, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -181,34 +188,39 @@ func (e *Engine) Update(ctx context.Context, u reconcile.ServiceUpdate) error {
 
 // swapped gives the secrets of a service after an update.
 func swapped(is []*swarm.SecretReference, u reconcile.ServiceUpdate) []*swarm.SecretReference {
-	kept := slices.DeleteFunc(slices.Clone(is), func(r *swarm.SecretReference) bool { return slices.Contains(u.Take, r.SecretID) })
+	kept := slices.DeleteFunc(slices.Clone(is), func(r *swarm.SecretReference) bool {
+		return r.File != nil && slices.ContainsFunc(u.Take, func(t reconcile.SecretRef) bool { return t.ID == r.SecretID && t.Target == r.File.Name })
+	})
 	for _, g := range u.Give {
 		kept = append(kept, &swarm.SecretReference{
 			SecretID: g.ID, SecretName: g.Name,
 			File: &swarm.SecretReferenceFileTarget{
-				Name: g.Target, UID: strconv.Itoa(g.UID), GID: strconv.Itoa(g.GID), Mode: fs.FileMode(g.Mode.Perm()),
+				Name: g.Target, UID: strconv.Itoa(g.UID), GID: strconv.Itoa(g.GID), Mode: g.Mode.Perm(),
 			},
 		})
 	}
 	return kept
 }
 
-// follow waits until Swarm has finished an update: it clears the state of the one before when it takes a new one
-// (swarmkit, controlapi.UpdateService), and a service that has no task to replace never gets another.
+// follow waits until Swarm has finished an update. It clears the state of the one before when it takes a new one
+// (swarmkit, controlapi.UpdateService), and sets none for a service that has no task to replace.
 func (e *Engine) follow(ctx context.Context, id string) error {
+	begun := time.Now()
 	for {
 		s, _, err := e.cli.ServiceInspectWithRaw(ctx, id, swarm.ServiceInspectOptions{})
 		if err != nil {
 			return fmt.Errorf("whether it was finished is unknown: %w", err)
 		}
-		now := service(s)
-		switch {
+		switch now := service(s); {
 		case now.Update == string(swarm.UpdateStateCompleted):
 			return nil
-		case now.Update != "" && now.Update != string(swarm.UpdateStateUpdating) && now.Update != string(swarm.UpdateStateRollbackStarted):
+		case now.Update != "" && !now.Updating():
 			return fmt.Errorf("Swarm says %s: %s", strings.ReplaceAll(now.Update, "_", " "), now.Message) //nolint:staticcheck // a name
-		case now.Update == "" && now.Replicas == 0:
-			return nil
+		case now.Update == "" && time.Since(begun) > takenUp:
+			tasks, err := e.cli.TaskList(ctx, swarm.TaskListOptions{Filters: filters.NewArgs(filters.Arg("service", id), filters.Arg("desired-state", "running"))})
+			if err == nil && !slices.ContainsFunc(tasks, outdated(s)) {
+				return nil
+			}
 		}
 		select {
 		case <-ctx.Done():
@@ -216,4 +228,12 @@ func (e *Engine) follow(ctx context.Context, id string) error {
 		case <-time.After(250 * time.Millisecond):
 		}
 	}
+}
+
+// Swarm needs a moment to begin an update.
+const takenUp = 2 * time.Second
+
+// outdated reports whether a task that is to run has other secrets than its service.
+func outdated(s swarm.Service) func(swarm.Task) bool {
+	return func(t swarm.Task) bool { return !slices.Equal(references(t.Spec), references(s.Spec.TaskTemplate)) }
 }

@@ -26,6 +26,7 @@ const (
 	Redis    Kind = "redis"     // 999; redis-server and redis-cli; arguments are the configuration
 	HAProxy  Kind = "haproxy"   // 99; reads /usr/local/etc/haproxy/haproxy.cfg as a master with one worker
 	Curl     Kind = "curl"      // 100:101; curl, psql, openssl and a shell; sleeps for ever
+	GoClient Kind = "tlsload"   // the command tlsload alone, no shell: it keeps connecting and counts
 	GoServer Kind = "tlsserver" // the command tlsserver alone, no shell; see its flags for how it takes new files
 )
 

@@ -21,6 +21,7 @@ var recipes = map[Kind]func(rootfs) []string{
 	HAProxy:  haproxy,
 	Curl:     curl,
 	GoServer: goServer,
+	GoClient: goClient,
 }
 
 const searchPath = "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -127,19 +128,29 @@ func curl(r rootfs) []string {
 	return []string{searchPath, "USER 100:101", `CMD ["sleep", "infinity"]`}
 }
 
-// goServer builds the program in the directory tlsserver; the go command's cache makes that quick.
 func goServer(r rootfs) []string {
+	r.program("tlsserver", "providers/docker/dockertest/tlsserver")
+	return []string{"EXPOSE 8443", `ENTRYPOINT ["/tlsserver"]`}
+}
+
+func goClient(r rootfs) []string {
+	r.program("tlsload", "providers/probe/load/tlsload")
+	return []string{`ENTRYPOINT ["/tlsload"]`}
+}
+
+// program builds a command of this repository; the go command's cache makes that quick.
+func (r rootfs) program(name, path string) {
+	r.t.Helper()
 	Servers(r.t, "go")
-	out := filepath.Join(r.t.TempDir(), "tlsserver")
-	build := exec.Command("go", "build", "-ldflags=-s -w", "-o", out, "github.com/certwright/certwright/providers/docker/dockertest/tlsserver")
+	out := filepath.Join(r.t.TempDir(), name)
+	build := exec.Command("go", "build", "-ldflags=-s -w", "-o", out, "github.com/certwright/certwright/"+path)
 	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux")
 	if reply, err := build.CombinedOutput(); err != nil {
-		r.t.Fatalf("build tlsserver: %v\n%s", err, reply)
+		r.t.Fatalf("build %s: %v\n%s", name, err, reply)
 	}
 	data, err := os.ReadFile(out)
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	r.file("/tlsserver", 0o755, data)
-	return []string{"EXPOSE 8443", `ENTRYPOINT ["/tlsserver"]`}
+	r.file("/"+name, 0o755, data)
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/api/types/swarm"
 	"github.com/docker/docker/client"
 )
@@ -153,13 +153,24 @@ func (m Manager) Secrets(t testing.TB) []string {
 	return names
 }
 
-// running is one service whose tasks are of the image, with flags.
-func (m Manager) running(name, image string, replicas uint64, args []string) swarm.ServiceSpec {
+// Network makes an overlay network that goes with the engine, and returns its id.
+func (m Manager) Network(t testing.TB) string {
+	t.Helper()
+	made, err := m.Client.NetworkCreate(t.Context(), "net-"+strings.ToLower(rand.Text()[:6]), network.CreateOptions{Driver: "overlay"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return made.ID
+}
+
+// Spec is a service of replicas of an image of a kind, with arguments of its command.
+func (m Manager) Spec(t testing.TB, kind Kind, name string, replicas uint64, args ...string) swarm.ServiceSpec {
+	t.Helper()
 	delay := time.Second
 	return swarm.ServiceSpec{
-		Annotations: swarm.Annotations{Name: name, Labels: labels(nil)},
+		Annotations: swarm.Annotations{Name: name + "-" + strings.ToLower(rand.Text()[:6]), Labels: labels(nil)},
 		TaskTemplate: swarm.TaskSpec{
-			ContainerSpec: &swarm.ContainerSpec{Image: image, Args: args, Labels: labels(nil)},
+			ContainerSpec: &swarm.ContainerSpec{Image: m.Image(t, kind), Args: args, Labels: labels(nil)},
 			RestartPolicy: &swarm.RestartPolicy{Condition: swarm.RestartPolicyConditionAny, Delay: &delay},
 		},
 		Mode: swarm.ServiceMode{Replicated: &swarm.ReplicatedService{Replicas: &replicas}},
@@ -169,6 +180,6 @@ func (m Manager) running(name, image string, replicas uint64, args []string) swa
 // TLSServer is the spec of a service of the test server, which reads its files under /run/secrets.
 func (m Manager) TLSServer(t testing.TB, name string, replicas uint64, flags ...string) swarm.ServiceSpec {
 	t.Helper()
-	args := append([]string{"-cert", "/run/secrets/cert.pem", "-key", "/run/secrets/key.pem", "-ca", "/run/secrets/ca.pem", "-reload", "restart"}, flags...)
-	return m.running(fmt.Sprintf("%s-%s", name, strings.ToLower(rand.Text()[:6])), m.Image(t, GoServer), replicas, args)
+	args := []string{"-cert", "/run/secrets/cert.pem", "-key", "/run/secrets/key.pem", "-ca", "/run/secrets/ca.pem", "-reload", "restart"}
+	return m.Spec(t, GoServer, name, replicas, append(args, flags...)...)
 }
