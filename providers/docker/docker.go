@@ -61,6 +61,8 @@ type Engine struct {
 	cli  *client.Client
 	err  error // why cli is nil
 
+	settle time.Duration // how long a container is watched after a signal or a start for dying of it
+
 	mu    sync.Mutex
 	facts *facts    // nil until asked for
 	image string    // the courier image's name, "" until asked for
@@ -76,7 +78,7 @@ func New(host string, o Options) *Engine {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	e := &Engine{host: host, o: o}
+	e := &Engine{host: host, o: o, settle: 500 * time.Millisecond}
 	e.end, e.err = resolve(o)
 	if e.err == nil {
 		e.cli, e.err = e.end.client(o.Environ)

@@ -13,9 +13,6 @@ import (
 	"github.com/certwright/certwright/spec"
 )
 
-// settle is how long a container is watched after a signal or a start for dying of it.
-const settle = 500 * time.Millisecond
-
 // signals are those that may be sent: the ones that some server takes as the request to read its files again.
 var signals = []string{"HUP", "USR1", "USR2"}
 
@@ -85,7 +82,7 @@ func (e *Engine) signal(ctx context.Context, id, signal string) error {
 		return fmt.Errorf("whether it survived is unknown: %w", err)
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-time.After(settle):
+	case <-time.After(e.settle):
 		return nil
 	}
 }
@@ -144,7 +141,7 @@ func (e *Engine) restart(ctx context.Context, id string) error {
 		if up.IsZero() {
 			up = time.Now()
 		}
-		done, err := recovered(c, time.Since(up))
+		done, err := e.recovered(c, time.Since(up))
 		if err != nil {
 			return fmt.Errorf("%w%s", err, e.lastWords(ctx, id))
 		}
@@ -160,13 +157,13 @@ func (e *Engine) restart(ctx context.Context, id string) error {
 
 // recovered judges a container that was just restarted and has been looked at for a time. The engine counts
 // restarts by the container's restart policy from zero again after one that was asked for.
-func recovered(c container.InspectResponse, watched time.Duration) (bool, error) {
+func (e *Engine) recovered(c container.InspectResponse, watched time.Duration) (bool, error) {
 	s := c.State
 	switch {
 	case s.Restarting || c.RestartCount > 0 || !s.Running:
 		return false, fmt.Errorf("the container exited with code %d after the restart", s.ExitCode)
 	case s.Health == nil || s.Health.Status == container.NoHealthcheck || s.Health.Status == "":
-		return watched >= settle, nil
+		return watched >= e.settle, nil
 	case s.Health.Status == container.Unhealthy:
 		return false, errors.New("the container is unhealthy after the restart")
 	}
