@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"strings"
 	"sync"
 	"time"
 
@@ -72,10 +71,7 @@ func (a Applier) Apply(ctx context.Context, w World, plan Plan) error {
 	r.place(wave.places)
 	r.reload(wave.reloads)
 	r.remove(wave.removes)
-	r.each(wave.collects, func(s Step) error {
-		a := s.Action.(RemoveSecret)
-		return r.Swarms.RemoveSecret(ctx, a.Host, a.ID)
-	})
+	r.collect(wave.collects)
 	r.forget(wave.forgets)
 	return r.err()
 }
@@ -116,7 +112,8 @@ func (w *waves) add(s Step) {
 type run struct {
 	Applier
 	*view
-	ctx context.Context
+	ctx    context.Context
+	swarms map[string]Swarm // by host name, as they are when services are updated
 
 	mu     sync.Mutex // guards what follows, and Report
 	st     State
@@ -222,202 +219,6 @@ func (r *run) commit() error {
 	return r.broken
 }
 
-// createCA makes a CA's first generation durable, and proves from what was read back that it can sign.
-func (r *run) createCA(a CreateCA) error {
-	ca := r.cas[a.CA]
-	var g Generation
-	if b, ok := r.w.Brought[a.CA]; ok {
-		g = b.Generation
-		g.Key = PrivateKey{}
-	} else {
-		var parent *Generation
-		if ca.Local.Parent != nil {
-			p, ok := r.signer(ca.Local.Parent.Name, r.st)
-			if !ok {
-				return fmt.Errorf("CA %s cannot sign", ca.Local.Parent.Name)
-			}
-			parent = &p
-		}
-		var err error
-		if g, err = r.Authority.Create(*ca, parent, 1, r.w.Now); err != nil {
-			return err
-		}
-		g.Wanted = profileOfCA(ca, parent)
-	}
-	g.State = GenerationActive
-	r.st.CAs[a.CA] = CA{Generations: []Generation{g}}
-	if err := r.commit(); err != nil {
-		return err
-	}
-	back, err := r.Store.Load(r.ctx)
-	if err != nil {
-		r.broken = err
-		return fmt.Errorf("read the new CA back: %w", err)
-	}
-	r.st = back
-	signer, ok := r.signer(a.CA, r.st)
-	if !ok {
-		return errors.New("the new CA is not there when read back")
-	}
-	return r.Authority.Check(signer, r.w.Now)
-}
-
-// issue makes certificates on every processor and commits them together.
-func (r *run) issue(steps []Step) {
-	start := r.Clock()
-	signers := r.signers(steps)
-	errs := make([]error, len(steps))
-	done := make([]Issued, len(steps))
-	begun := make([]bool, len(steps))
-	for i, s := range steps {
-		begun[i] = r.begin(s)
-	}
-	_ = inParallel(len(steps), func(i int) error {
-		if begun[i] {
-			done[i], errs[i] = r.sign(steps[i], signers)
-		}
-		return nil
-	})
-	changed := false
-	for i, s := range steps {
-		if begun[i] && errs[i] == nil {
-			changed = true
-			r.st.Identities[s.Action.(Issue).Identity] = done[i]
-			delete(r.st.Wishes, s.Action.Subject())
-		}
-	}
-	var failed error
-	if changed {
-		failed = r.commit()
-	}
-	for i, s := range steps {
-		if begun[i] {
-			r.end(s, errors.Join(errs[i], failed), start)
-		}
-	}
-}
-
-// signing is the generation that signs for a CA, or why there is none.
-type signing struct {
-	by  Generation
-	err error
-}
-
-// signers are the CAs the steps need, each proved to be able to sign: an earlier run may have ended between making
-// one and proving it.
-func (r *run) signers(steps []Step) map[string]signing {
-	out := map[string]signing{}
-	for _, s := range steps {
-		name := r.ids[s.Action.(Issue).Identity].CA.Name
-		if _, done := out[name]; done {
-			continue
-		}
-		g, ok := r.signer(name, r.st)
-		if !ok {
-			out[name] = signing{err: fmt.Errorf("CA %s cannot sign", name)}
-			continue
-		}
-		out[name] = signing{by: g, err: r.Authority.Check(g, r.w.Now)}
-	}
-	return out
-}
-
-func (r *run) sign(s Step, signers map[string]signing) (Issued, error) {
-	a := s.Action.(Issue)
-	id := r.ids[a.Identity]
-	signer := signers[id.CA.Name]
-	if signer.err != nil {
-		return Issued{}, signer.err
-	}
-	var keep PrivateKey
-	if a.Reuse {
-		keep = r.w.State.Identities[a.Identity].Key
-	}
-	i, err := r.Authority.Issue(*id, signer.by, keep, r.w.Now)
-	i.Wanted, i.Reason = profileOf(id), s.Reason
-	return i, err
-}
-
-// remove clears places and then their rows.
-func (r *run) remove(steps []Step) {
-	var doing []Step
-	var removals []Removal
-	for _, s := range steps {
-		if !r.begin(s) {
-			continue
-		}
-		a := s.Action.(Remove)
-		doing = append(doing, s)
-		if a.At.service() != "" { // its secrets went before
-			delete(r.st.Places, a.At)
-			continue
-		}
-		removals = append(removals, Removal{At: a.At, Mark: r.mark(a.Binding), Files: r.st.Places[a.At].Files})
-	}
-	if len(doing) == 0 {
-		return
-	}
-	start := r.Clock()
-	errs := map[Location]error{}
-	for i, err := range r.Places.Remove(r.ctx, removals) {
-		if errs[removals[i].At] = err; err == nil {
-			delete(r.st.Places, removals[i].At)
-		}
-	}
-	failed := r.commit()
-	for _, s := range doing {
-		r.end(s, errors.Join(errs[s.Action.(Remove).At], failed), start)
-	}
-}
-
-func (r *run) forget(steps []Step) {
-	var doing []Step
-	for _, s := range steps {
-		if r.begin(s) {
-			doing = append(doing, s)
-			delete(r.st.Identities, s.Action.(Forget).Identity)
-			delete(r.st.Wishes, s.Action.Subject())
-		}
-	}
-	if len(doing) == 0 {
-		return
-	}
-	start := r.Clock()
-	failed := r.commit()
-	for _, s := range doing {
-		r.end(s, failed, start)
-	}
-}
-
 func (r *run) mark(binding string) Mark {
 	return Mark{Installation: r.st.Installation, Project: r.Spec.Project, Binding: binding}
-}
-
-// drop forgets records about containers that are gone, of engines that answered.
-func (r *run) drop(w World) {
-	live := map[string]bool{}
-	for _, e := range w.Engines {
-		if e.Err != "" {
-			return
-		}
-		for _, c := range e.Containers {
-			live[c.ID] = true
-		}
-	}
-	unknown := map[string]bool{} // bindings whose service may be there
-	for at, row := range r.st.Places {
-		if s, asked := w.Swarms[at.Host]; at.service() != "" && (!asked || s.Err != "") {
-			unknown[row.Binding] = true
-		}
-	}
-	for _, s := range w.Swarms {
-		for _, svc := range s.Services {
-			live[svc.ID] = true
-		}
-	}
-	maps.DeleteFunc(r.st.Loads, func(_ string, l Load) bool { return !live[l.Target] && !unknown[l.Binding] })
-	maps.DeleteFunc(r.st.Owners, func(key string, _ Owner) bool {
-		id, _, _ := strings.Cut(key, "/")
-		return !live[id]
-	})
 }

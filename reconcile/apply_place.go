@@ -144,12 +144,7 @@ func (r *run) enter(a Place, u Unit, print Fingerprint) {
 	slices.Sort(names)
 	next := PlaceRow{Binding: a.Binding, Layout: u.Layout, Files: names, Wrote: print, At: r.w.Now}
 	if a.Revert {
-		for _, t := range row.Reverts {
-			if r.w.Now.Sub(t) < contestedWindow {
-				next.Reverts = append(next.Reverts, t)
-			}
-		}
-		next.Reverts = append(next.Reverts, r.w.Now)
+		next.Reverts = append(since(row.Reverts, r.w.Now.Add(-contestedWindow)), r.w.Now)
 	}
 	r.st.Places[a.At] = next
 }

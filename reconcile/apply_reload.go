@@ -34,6 +34,7 @@ func (r *run) reload(steps []Step) {
 		byBinding[a.Binding] = append(byBinding[a.Binding], s)
 		turns[a.Target.ID] = make(chan struct{}, 1)
 	}
+	r.listSwarms(steps)
 	knock := &knocker{clients: newClients(r.Providers, r.view)}
 	limit := make(chan struct{}, reloadWorkers)
 	var wg sync.WaitGroup
@@ -44,7 +45,7 @@ func (r *run) reload(steps []Step) {
 			for _, s := range chain {
 				turn := turns[s.Action.(Reload).Target.ID]
 				turn <- struct{}{}
-				if s.Action.(Reload).How.Update {
+				if s.Action.(Reload).Target.Kind == kindService {
 					r.update(s)
 				} else {
 					r.rung(s, knock)
@@ -86,11 +87,7 @@ func (r *run) intend(a Reload) error {
 		Binding: a.Binding, Target: a.Target.ID, Unit: r.unitOf(a), Rung: a.Rung, Served: r.w.Served[key].Serial, At: r.Clock(),
 	}
 	r.mu.Lock()
-	for _, t := range r.st.Loads[key].Restarts {
-		if next.At.Sub(t) < time.Hour {
-			next.Restarts = append(next.Restarts, t)
-		}
-	}
+	next.Restarts = since(r.st.Loads[key].Restarts, next.At.Add(-time.Hour))
 	if a.How.Restart {
 		next.Restarts = append(next.Restarts, next.At)
 	}

@@ -9,14 +9,20 @@ import (
 	"github.com/certwright/certwright/spec"
 )
 
-// placeSecrets makes the secrets of bindings that are not there yet. Their rows come first: a Swarm is asked as long as one
-// is there.
+// placeSecrets makes the secrets of bindings that are not there yet. Their rows are committed first, all at once: a Swarm
+// is asked as long as there is one.
 func (r *run) placeSecrets(steps []Step) {
-	r.each(steps, func(s Step) error {
+	start := r.Clock()
+	var doing []Step
+	for _, s := range steps {
+		if !r.begin(s) {
+			continue
+		}
 		b := r.bindings[s.Action.(Place).Binding]
 		m, missing := r.material(b, r.st)
 		if missing != "" {
-			return errors.New(missing)
+			r.end(s, errors.New(missing), start)
+			continue
 		}
 		refs := r.refs(b, m)
 		row := PlaceRow{Binding: b.Name, Wrote: refsPrint(refs), At: r.w.Now}
@@ -25,15 +31,25 @@ func (r *run) placeSecrets(steps []Step) {
 		}
 		slices.Sort(row.Files)
 		r.st.Places[ofService(b)] = row
-		if err := r.commit(); err != nil {
-			return err
+		doing = append(doing, s)
+	}
+	if len(doing) == 0 {
+		return
+	}
+	failed := r.commit()
+	for _, s := range doing {
+		err := failed
+		if err == nil {
+			err = r.make(r.bindings[s.Action.(Place).Binding])
 		}
-		return r.make(b, m, refs)
-	})
+		r.end(s, err, start)
+	}
 }
 
-// make makes the secrets among refs that are not there.
-func (r *run) make(b *spec.Binding, m material, refs []SecretRef) error {
+// make makes the secrets of a binding that are not there.
+func (r *run) make(b *spec.Binding) error {
+	m, _ := r.material(b, r.st)
+	refs := r.refs(b, m)
 	for i, f := range r.files(b, located{}, m) {
 		if unmade(r.w.Swarms[b.Host.Name], refs[i:i+1]) == "" {
 			continue
@@ -74,7 +90,7 @@ func (r *run) update(s Step) {
 	next := Load{Binding: a.Binding, Target: a.Target.ID, Unit: refsPrint(refs), At: start}
 	again := known && before.Unit == next.Unit
 	if again {
-		next.Restarts = slices.DeleteFunc(slices.Clone(before.Restarts), func(t time.Time) bool { return start.Sub(t) >= time.Hour })
+		next.Restarts = since(before.Restarts, start.Add(-time.Hour))
 	}
 	next.Restarts = append(next.Restarts, start)
 	r.st.Loads[key] = next
@@ -106,34 +122,35 @@ func (r *run) update(s Step) {
 	r.end(s, err, start)
 }
 
-// push updates a service by what the Swarm has now: the secrets were only just made.
+// listSwarms lists the Swarms of the services among reloads once more: only now do all secrets have their ids.
+func (r *run) listSwarms(reloads []Step) {
+	r.swarms = map[string]Swarm{}
+	for _, s := range reloads {
+		t := s.Action.(Reload).Target
+		if _, done := r.swarms[t.Host]; !done && t.Kind == kindService {
+			r.swarms[t.Host] = r.Swarms.Swarm(r.ctx, t.Host)
+		}
+	}
+}
+
+// push swaps what the service was seen to mount in the binding's place for what it should.
 func (r *run) push(b *spec.Binding, t Target, refs []SecretRef) error {
-	now := r.Swarms.Swarm(r.ctx, t.Host)
-	if now.Err != "" {
-		return fmt.Errorf("%w: %s", ErrNotUpdated, now.Err)
-	}
-	w := *r.w
-	w.Swarms = map[string]Swarm{t.Host: now}
-	v := view{s: r.Spec, w: &w}
-	svc := v.service(b)
-	if svc == nil || svc.ID != t.ID {
-		return fmt.Errorf("%w: it is not there any more", ErrNotUpdated)
-	}
-	if theirs := v.theirs(b, *svc); theirs != "" && !r.st.Wishes["binding/"+b.Name].Adopt {
-		return fmt.Errorf("%w: it mounts a secret %s that was not made by certwright", ErrNotUpdated, theirs)
+	if err := r.swarms[t.Host].Err; err != "" {
+		return fmt.Errorf("%w: %s", ErrNotUpdated, err)
 	}
 	u := ServiceUpdate{ID: t.ID}
-	for _, is := range svc.Secrets {
-		if v.madeFor(b, is) || slices.ContainsFunc(refs, func(r SecretRef) bool { return r.Target == is.Target }) {
+	for _, is := range r.service(b).Secrets {
+		if r.madeFor(b, is) || slices.ContainsFunc(refs, func(r SecretRef) bool { return r.Target == is.Target }) {
 			u.Take = append(u.Take, is)
 		}
 	}
 	for _, ref := range refs {
-		i := slices.IndexFunc(now.Secrets, func(s Secret) bool { return s.Name == ref.Name })
+		made := r.swarms[t.Host].Secrets
+		i := slices.IndexFunc(made, func(s Secret) bool { return s.Name == ref.Name })
 		if i < 0 {
 			return fmt.Errorf("%w: secret %s is not there any more", ErrNotUpdated, ref.Name)
 		}
-		ref.ID = now.Secrets[i].ID
+		ref.ID = made[i].ID
 		u.Give = append(u.Give, ref)
 	}
 	return r.Swarms.Update(r.ctx, t.Host, u)

@@ -212,13 +212,13 @@ func (d *differ) adopts(subject string) bool {
 	return wish.Adopt && d.w.Now.Sub(wish.At) < adoptWindow
 }
 
+// since are the times after one, oldest first as they came.
+func since(times []time.Time, after time.Time) []time.Time {
+	return slices.DeleteFunc(slices.Clone(times), func(t time.Time) bool { return !t.After(after) })
+}
+
 func (d *differ) contested(subject string, row PlaceRow, reason string) bool {
-	var recent []time.Time
-	for _, t := range row.Reverts {
-		if d.w.Now.Sub(t) < contestedWindow {
-			recent = append(recent, t)
-		}
-	}
+	recent := since(row.Reverts, d.w.Now.Add(-contestedWindow))
 	if len(recent) <= contestedReverts {
 		return false
 	}

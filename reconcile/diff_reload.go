@@ -47,7 +47,7 @@ func (d *differ) load(in loading, prev int) int {
 	if !how.None && d.halted(in) || how.Restart && d.restartsSpent(in.b) {
 		return prev
 	}
-	target := Target{Host: in.c.Host, Kind: "container", Name: in.c.Name, ID: in.c.ID}
+	target := Target{Host: in.c.Host, Kind: kindContainer, Name: in.c.Name, ID: in.c.ID}
 	return d.step(Reload{Binding: in.b.Name, Target: target, Rung: rung, How: how}, reason, in.placed, prev)
 }
 
@@ -108,7 +108,7 @@ func (d *differ) unloaded(in loading) (string, *Refusal) {
 		// Nobody listens: a signal could end a process that is still starting. The next pass looks again.
 		return "", nil
 	case served.Err != "":
-		return "", silent(in, served)
+		return "", silentIn(in, served)
 	case in.placed != 0:
 		return "follows its files", nil
 	case served.Serial != in.m.issued.Serial:
@@ -125,11 +125,16 @@ func (d *differ) unloaded(in loading) (string, *Refusal) {
 }
 
 // silent says that a server shows nothing on the wire, and where to look.
-func silent(in loading, s Served) *Refusal {
-	r := &Refusal{
-		State: Failed, Reason: fmt.Sprintf("%s does not answer on port %d: %s", in.c.Name, in.b.Probe.Port, s.Err),
+func silent(b *spec.Binding, c Container, s Served) *Refusal {
+	return &Refusal{
+		State: Failed, Reason: fmt.Sprintf("%s does not answer on port %d: %s", c.Name, b.Probe.Port, s.Err),
 		Hint: "look at its logs, and whether the probe has the port and protocol of the server",
 	}
+}
+
+// silentIn is silent for a container that may not even see its files.
+func silentIn(in loading, s Served) *Refusal {
+	r := silent(in.b, in.c, s)
 	if !mounts(in.c, in.l.at) {
 		r.Reason = fmt.Sprintf("%s does not mount %s, and does not answer on port %d: %s", in.c.Name, in.l.at, in.b.Probe.Port, s.Err)
 		r.Hint = mountHint

@@ -156,9 +156,9 @@ func (d *differ) update(b *spec.Binding, svc Service, refs []SecretRef, m materi
 	if placed == 0 && d.pushed(b, svc, refsPrint(refs)) {
 		return
 	}
-	target := Target{Host: b.Host.Name, Kind: "service", Name: svc.Name, ID: svc.ID}
+	target := Target{Host: b.Host.Name, Kind: kindService, Name: svc.Name, ID: svc.ID}
 	d.step(Reload{
-		Binding: b.Name, Target: target, How: spec.Reload{Update: true}, Rolling: svc.StartsFirst && svc.Replicas > 1,
+		Binding: b.Name, Target: target, Rolling: svc.StartsFirst && svc.Replicas > 1,
 	}, reason, placed)
 }
 
@@ -195,15 +195,7 @@ func (d *differ) pushed(b *spec.Binding, svc Service, unit Fingerprint) bool {
 	if load.Unit != unit {
 		return false
 	}
-	var hour, lately []time.Time
-	for _, t := range load.Restarts {
-		if d.w.Now.Sub(t) < time.Hour {
-			hour = append(hour, t)
-		}
-		if d.w.Now.Sub(t) < contestedWindow {
-			lately = append(lately, t)
-		}
-	}
+	hour, lately := since(load.Restarts, d.w.Now.Add(-time.Hour)), since(load.Restarts, d.w.Now.Add(-contestedWindow))
 	subject := "binding/" + b.Name
 	switch {
 	case !load.Proved && (len(hour) >= pushesPerHour || !load.At.Before(d.scope.Since)):
@@ -261,8 +253,8 @@ func (d *differ) shown(b *spec.Binding, c Container, m material) {
 	case served.Err != "" && c.Health == "starting":
 		d.refuse(Waiting, subject, c.Name+" is starting", "")
 	case served.Err != "":
-		d.refuse(Failed, subject, fmt.Sprintf("%s does not answer on port %d: %s", c.Name, b.Probe.Port, served.Err),
-			"look at its logs, and whether the probe has the port and protocol of the server")
+		f := silent(b, c, served)
+		d.refuse(f.State, subject, f.Reason, f.Hint)
 	case served.Serial != m.issued.Serial:
 		d.refuse(Stale, subject, fmt.Sprintf("%s serves %s, not %s", c.Name, served.Serial, m.issued.Serial),
 			"let its configuration name the files in /run/secrets")

@@ -265,12 +265,8 @@ func (o *observer) places(r reading) error {
 		states[i] = o.decode(r.bindings[i], r.contents[i])
 		return nil
 	})
-	for _, swarm := range o.w.Swarms {
-		for _, s := range swarm.Secrets {
-			if o.w.Fresh && s.Labels[ProjectLabel] == o.s.Project && s.Labels[SecretBinding] != "" {
-				return fmt.Errorf("%w: the Swarm has secrets of project %s, but there is no store", ErrLostStore, o.s.Project)
-			}
-		}
+	if o.w.Fresh && o.inSwarms() {
+		return fmt.Errorf("%w: the Swarm has secrets of project %s, but there is no store", ErrLostStore, o.s.Project)
 	}
 	for i, q := range r.queries {
 		o.w.Places[q.At] = states[i]
@@ -279,6 +275,18 @@ func (o *observer) places(r reading) error {
 		}
 	}
 	return nil
+}
+
+// inSwarms reports whether a Swarm has secrets that were made for this project.
+func (o *observer) inSwarms() bool {
+	for _, swarm := range o.w.Swarms {
+		for _, s := range swarm.Secrets {
+			if s.Labels[ProjectLabel] == o.s.Project && s.Labels[SecretBinding] != "" {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // decode turns the bytes found in a place into what they hold.

@@ -103,7 +103,7 @@ type Reload struct {
 	Binding string
 	Target  Target
 	Rung    int
-	How     spec.Reload
+	How     spec.Reload // of a container
 	// Rolling says that a service starts new tasks before it ends old ones, and has several.
 	Rolling bool
 }
@@ -130,8 +130,14 @@ type Forget struct {
 
 // Target is one process that serves or uses a binding's files.
 type Target struct {
-	Host, Kind, Name, ID string // Kind is container or service
+	Host, Kind, Name, ID string // Kind is one of those below
 }
+
+// The kinds of targets. A service loads its files by an update that gives it other secrets, and by no rung of a ladder.
+const (
+	kindContainer = "container"
+	kindService   = "service"
+)
 
 func (CreateCA) Kind() string     { return "create-ca" }
 func (Issue) Kind() string        { return "issue" }
@@ -183,8 +189,18 @@ func (a Place) String() string {
 	return s
 }
 
-func (a Reload) String() string { return fmt.Sprintf("%s %s", a.How.Verb(), a.Target.Name) }
+func (a Reload) String() string {
+	if a.Target.Kind == kindService {
+		return "update service " + a.Target.Name
+	}
+	return fmt.Sprintf("%s %s", a.How.Verb(), a.Target.Name)
+}
 
 // Interrupts is true of a restart, and of an update that ends a task before another is there.
-func (a Reload) Interrupts() bool { return a.How.Restart || a.How.Update && !a.Rolling }
-func (Reload) action()            {}
+func (a Reload) Interrupts() bool {
+	if a.Target.Kind == kindService {
+		return !a.Rolling
+	}
+	return a.How.Restart
+}
+func (Reload) action() {}

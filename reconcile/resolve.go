@@ -19,6 +19,7 @@ type view struct {
 	named    map[[2]string]Container   // host, name
 	compose  map[[3]string][]Container // host, project, service
 	volumes  map[[2]string]bool        // host, name
+	tasked   map[[2]string]Container   // host, id of the Swarm task
 }
 
 // The labels Docker Compose puts on what it makes (Compose specification, "Labels").
@@ -36,7 +37,7 @@ func newView(s *spec.Spec, w *World) *view {
 	v := &view{
 		s: s, w: w,
 		cas: map[string]*spec.CA{}, ids: map[string]*spec.Identity{}, bindings: map[string]*spec.Binding{},
-		named: map[[2]string]Container{}, compose: map[[3]string][]Container{}, volumes: map[[2]string]bool{},
+		named: map[[2]string]Container{}, compose: map[[3]string][]Container{}, volumes: map[[2]string]bool{}, tasked: map[[2]string]Container{},
 	}
 	for i := range s.CAs {
 		v.cas[s.CAs[i].Name] = &s.CAs[i]
@@ -50,6 +51,9 @@ func newView(s *spec.Spec, w *World) *view {
 	for host, e := range w.Engines {
 		for _, c := range e.Containers {
 			v.named[[2]string{host, c.Name}] = c
+			if id := c.Labels[swarmTask]; id != "" {
+				v.tasked[[2]string{host, id}] = c
+			}
 			if p, s := c.Labels[composeProject], c.Labels[composeService]; p != "" && c.Labels[composeOneoff] != "True" {
 				k := [3]string{host, p, s}
 				v.compose[k] = append(v.compose[k], c)

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -35,11 +36,13 @@ var errCut = errors.New("cut")
 
 // swarm is a manager that does at once what it is asked, or says why not. What is real is tested with real ones.
 type swarm struct {
+	mu      sync.Mutex
 	now     reconcile.Swarm
 	refuses string // what becomes of updates: Swarm's message when it rolls them back
 	fails   error  // what Update answers before it does anything
 	made    []reconcile.NewSecret
 	updates int
+	lists   int
 }
 
 func (s *swarm) service() *reconcile.Service { return &s.now.Services[0] }
@@ -58,6 +61,9 @@ func (s *swarm) named(target string) string {
 }
 
 func (s *swarm) Swarm(context.Context, string) reconcile.Swarm {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lists++
 	now := s.now
 	now.Services, now.Secrets = slices.Clone(now.Services), slices.Clone(now.Secrets)
 	return now
@@ -70,11 +76,13 @@ func (s *swarm) CreateSecret(_ context.Context, _ string, n reconcile.NewSecret)
 }
 
 func (s *swarm) Update(_ context.Context, _ string, u reconcile.ServiceUpdate) error {
+	s.mu.Lock() // services are updated side by side
+	defer s.mu.Unlock()
 	s.updates++
 	if s.fails != nil {
 		return s.fails
 	}
-	svc := s.service()
+	svc := &s.now.Services[slices.IndexFunc(s.now.Services, func(x reconcile.Service) bool { return x.ID == u.ID })]
 	if s.refuses != "" {
 		svc.Update, svc.Message = "rollback_completed", s.refuses
 		return errors.New(s.refuses)
@@ -330,6 +338,30 @@ func TestLastServiceLeft(t *testing.T) {
 		}
 		if st := e.load(); len(st.Places) != 1 || len(st.Loads) != 0 {
 			t.Errorf("the store keeps %v and %v", st.Places, st.Loads)
+		}
+	})
+}
+
+// TestServiceLists asks the Swarm as often for thirty services as for one.
+func TestServiceLists(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, n := range []int{1, 30} {
+			e := newEstate(t)
+			text := "version: 1\nproject: shop\ncas:\n  internal: {local: {}}\nidentities:\n  api: {ca: internal, names: [api]}\nbindings:\n"
+			s := &swarm{}
+			for i := range n {
+				text += fmt.Sprintf("  b%d: {identity: api, service: s%d, secret: {}}\n", i, i)
+				s.now.Services = append(s.now.Services, reconcile.Service{ID: fmt.Sprint("id", i), Name: fmt.Sprint("s", i)})
+			}
+			e.read(text)
+			e.swarm = s
+			e.converge()
+			e.wish("identity/api")
+			s.updates, s.lists = 0, 0
+			// A pass that has something to do, one that has not, and one list of what was made in between.
+			if out := e.converge(); s.updates != n || s.lists != 3 || out.Err != nil {
+				t.Errorf("%d services: %d updates, %d lists, %v", n, s.updates, s.lists, out.Err)
+			}
 		}
 	})
 }

@@ -301,7 +301,7 @@ func (a assessor) targets(b *spec.Binding, wanted string) []TargetStatus {
 	for _, c := range a.consumers(b) {
 		s := a.w.Served[TargetKey(b.Name, c)]
 		out = append(out, TargetStatus{
-			Host: c.Host, Kind: "container", Name: c.Name, ServedSerial: s.Serial, WantedSerial: wanted, Problem: s.Err,
+			Host: c.Host, Kind: kindContainer, Name: c.Name, ServedSerial: s.Serial, WantedSerial: wanted, Problem: s.Err,
 		})
 	}
 	return out

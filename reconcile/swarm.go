@@ -113,13 +113,9 @@ func (v *view) tasks(b *spec.Binding) []Container {
 	if svc == nil {
 		return nil
 	}
-	byTask := map[string]Container{}
-	for _, c := range v.w.Engines[b.Host.Name].Containers {
-		byTask[c.Labels[swarmTask]] = c
-	}
 	var out []Container
 	for _, t := range v.w.Swarms[b.Host.Name].Tasks {
-		if c := byTask[t.ID]; t.Service == svc.ID && t.Running && c.Running() {
+		if c := v.tasked[[2]string{b.Host.Name, t.ID}]; t.Service == svc.ID && t.Running && c.Running() {
 			out = append(out, c)
 		}
 	}

@@ -13,7 +13,6 @@ type Reload struct {
 	Timeout  time.Duration // of Exec and HTTP; 30s by default
 	HTTP     *HTTPReload
 	Restart  bool
-	Update   bool // of a Swarm service, to other secrets; never written in a spec
 	None     bool // the server notices by itself
 	Pos      Pos
 }
@@ -28,8 +27,6 @@ func (r Reload) Verb() string {
 	switch {
 	case r.Restart:
 		return "restart"
-	case r.Update:
-		return "update service"
 	case r.None:
 		return "wait for"
 	case r.Signal != "":

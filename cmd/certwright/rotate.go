@@ -77,8 +77,8 @@ func (a *app) adoptCommand() *cobra.Command {
 		Short: "Take over files that certwright did not make, keeping a backup beside them",
 		Long: "Take over files that certwright did not make, keeping a backup beside them.\n\n" +
 			"It is for a binding that is Blocked by somebody else's files. Certificate, key and CA of the spec take their\n" +
-			"place; they are kept in a directory ..certwright-backup-TIME beside them. Clients that trust another CA than\n" +
-			"that of the spec have to be given it first.",
+			"place; they are kept in a directory ..certwright-backup-TIME beside them. A Swarm secret is taken from its\n" +
+			"service, and stays. Clients that trust another CA than that of the spec have to be given it first.",
 		Args: one("BINDING"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			wish := func(s *spec.Spec, st *reconcile.State) error {

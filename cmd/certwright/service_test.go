@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/mount"
 	"github.com/docker/docker/api/types/swarm"
 
@@ -34,15 +35,20 @@ func newSwarmScene(t *testing.T, change func(*swarm.ServiceSpec), flags ...strin
 	t.Helper()
 	s := &swarmScene{t: t, m: dockertest.Swarm(t), dir: t.TempDir(), at: time.Now()}
 	spec := s.m.TLSServer(t, "api", 2, flags...)
-	spec.UpdateConfig = &swarm.UpdateConfig{
-		Parallelism: 1, Monitor: time.Second, Order: swarm.UpdateOrderStartFirst, FailureAction: swarm.UpdateFailureActionPause,
-	}
+	spec.UpdateConfig = startFirst()
 	if change != nil {
 		change(&spec)
 	}
 	s.name, s.service = spec.Name, s.m.Serve(t, spec)
 	s.write("")
 	return s
+}
+
+// startFirst replaces one task after the other, each when the next one runs.
+func startFirst() *swarm.UpdateConfig {
+	return &swarm.UpdateConfig{
+		Parallelism: 1, Monitor: time.Second, Order: swarm.UpdateOrderStartFirst, FailureAction: swarm.UpdateFailureActionPause,
+	}
 }
 
 func (s *swarmScene) write(more string) {
@@ -148,6 +154,46 @@ func (s *swarmScene) settled() {
 	})
 }
 
+// ending names a task that is to end and has not yet, and so needs its secrets.
+func (s *swarmScene) ending() error {
+	tasks, err := s.m.Client.TaskList(s.t.Context(), swarm.TaskListOptions{Filters: filters.NewArgs(filters.Arg("service", s.service))})
+	if err != nil {
+		return err
+	}
+	for _, t := range tasks {
+		switch t.Status.State {
+		case swarm.TaskStateShutdown, swarm.TaskStateComplete, swarm.TaskStateFailed, swarm.TaskStateRejected:
+			continue
+		}
+		if t.DesiredState == swarm.TaskStateShutdown {
+			return fmt.Errorf("task %s is to end and %s", t.ID, t.Status.State)
+		}
+	}
+	return nil
+}
+
+// rotated renews the certificate of two tasks and returns the serial of the new one. At most the version before is kept.
+func (s *swarmScene) rotated(before string) string {
+	s.t.Helper()
+	s.want(exitDone, "rotate", "identity/api")
+	now := s.ready(2)
+	if now == before {
+		s.t.Fatal("the serial is the same")
+	}
+	s.kept("after a rotation")
+	return now
+}
+
+// kept checks that there are no older versions than the one before.
+func (s *swarmScene) kept(when string) {
+	s.t.Helper()
+	for file, n := range s.versions() {
+		if n > 2 {
+			s.t.Errorf("%s: there are %d versions of %s", when, n, file)
+		}
+	}
+}
+
 // versions counts the versions there are of each file's secret.
 func (s *swarmScene) versions() map[string]int {
 	s.t.Helper()
@@ -181,17 +227,7 @@ func TestService(t *testing.T) {
 
 	for range 3 {
 		s.at = s.at.Add(time.Minute)
-		s.want(exitDone, "rotate", "identity/api")
-		next := s.ready(2)
-		if next == first {
-			t.Fatal("the serial is the same")
-		}
-		first = next
-		for file, n := range s.versions() {
-			if n > 2 {
-				t.Errorf("there are %d versions of %s", n, file)
-			}
-		}
+		first = s.rotated(first)
 	}
 	now := s.mounted()
 
@@ -338,7 +374,7 @@ func TestServiceKilled(t *testing.T) {
 				if u := s.m.Service(t, s.service).UpdateStatus; u != nil && u.State == swarm.UpdateStateUpdating {
 					return errors.New(u.Message)
 				}
-				return nil
+				return s.ending()
 			})
 			s.want(exitDone, "apply", "--wait", "1m")
 			now := s.ready(2)
@@ -346,11 +382,7 @@ func TestServiceKilled(t *testing.T) {
 				t.Fatalf("%s effect %d, %s: it still serves %s", when, n, what, serial)
 			}
 			serial = now
-			for file, v := range s.versions() {
-				if v > 2 {
-					t.Errorf("%s effect %d, %s: there are %d versions of %s", when, n, what, v, file)
-				}
-			}
+			s.kept(fmt.Sprintf("%s effect %d, %s", when, n, what))
 		}
 	}
 }

@@ -171,7 +171,9 @@ func (e *Engine) Update(ctx context.Context, u reconcile.ServiceUpdate) error {
 	}
 	spec := s.Spec
 	c := *spec.TaskTemplate.ContainerSpec
-	c.Secrets = swapped(c.Secrets, u)
+	if c.Secrets, err = swapped(c.Secrets, u); err != nil {
+		return err
+	}
 	spec.TaskTemplate.ContainerSpec = &c
 	err = e.o.Around.Do("POST /services/{id}/update", func() error {
 		_, err := e.cli.ServiceUpdate(ctx, s.ID, s.Version, spec, swarm.ServiceUpdateOptions{})
@@ -183,14 +185,27 @@ func (e *Engine) Update(ctx context.Context, u reconcile.ServiceUpdate) error {
 	if err != nil {
 		return err
 	}
-	return e.follow(ctx, s.ID)
+	if err := e.follow(ctx, s.ID); err != nil {
+		return err
+	}
+	e.outlast(ctx, s)
+	return nil
 }
 
-// swapped gives the secrets of a service after an update.
-func swapped(is []*swarm.SecretReference, u reconcile.ServiceUpdate) []*swarm.SecretReference {
-	kept := slices.DeleteFunc(slices.Clone(is), func(r *swarm.SecretReference) bool {
-		return r.File != nil && slices.ContainsFunc(u.Take, func(t reconcile.SecretRef) bool { return t.ID == r.SecretID && t.Target == r.File.Name })
-	})
+// swapped gives the secrets of a service after an update. What somebody mounted meanwhile where something is to come is
+// not taken away.
+func swapped(is []*swarm.SecretReference, u reconcile.ServiceUpdate) ([]*swarm.SecretReference, error) {
+	var kept []*swarm.SecretReference
+	for _, r := range is {
+		at := func(x reconcile.SecretRef) bool { return r.File != nil && x.Target == r.File.Name }
+		switch {
+		case slices.ContainsFunc(u.Take, func(t reconcile.SecretRef) bool { return at(t) && t.ID == r.SecretID }):
+		case slices.ContainsFunc(u.Give, at):
+			return nil, fmt.Errorf("%w: it mounts %s as %s by now", reconcile.ErrNotUpdated, r.SecretName, r.File.Name)
+		default:
+			kept = append(kept, r)
+		}
+	}
 	for _, g := range u.Give {
 		kept = append(kept, &swarm.SecretReference{
 			SecretID: g.ID, SecretName: g.Name,
@@ -199,7 +214,7 @@ func swapped(is []*swarm.SecretReference, u reconcile.ServiceUpdate) []*swarm.Se
 			},
 		})
 	}
-	return kept
+	return kept, nil
 }
 
 // follow waits until Swarm has finished an update. It clears the state of the one before when it takes a new one
@@ -228,6 +243,34 @@ func (e *Engine) follow(ctx context.Context, id string) error {
 		case <-time.After(250 * time.Millisecond):
 		}
 	}
+}
+
+// outlast waits until the tasks that an update replaced have ended, since until then they hold on to their secrets. One
+// that takes longer than it was given to stop, perhaps on a node that is gone, is left for another pass.
+func (e *Engine) outlast(ctx context.Context, s swarm.Service) {
+	grace := 10 * time.Second // the engine's default
+	if g := s.Spec.TaskTemplate.ContainerSpec.StopGracePeriod; g != nil {
+		grace = min(*g, time.Minute)
+	}
+	ctx, cancel := context.WithTimeout(ctx, grace+answerTimeout)
+	defer cancel()
+	for {
+		tasks, err := e.cli.TaskList(ctx, swarm.TaskListOptions{Filters: filters.NewArgs(filters.Arg("service", s.ID))})
+		if err != nil || !slices.ContainsFunc(tasks, ending) {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(250 * time.Millisecond):
+		}
+	}
+}
+
+// ending reports whether a task is to end and has not yet.
+func ending(t swarm.Task) bool {
+	_, lives := task(t)
+	return lives && (t.DesiredState == swarm.TaskStateShutdown || t.DesiredState == swarm.TaskStateRemove)
 }
 
 // Swarm needs a moment to begin an update.

@@ -39,6 +39,8 @@ func TestSwarm(t *testing.T) {
 	spec := m.TLSServer(t, "api", 1, "-crash-on-new", "/seen/first")
 	spec.TaskTemplate.ContainerSpec.Env = []string{"KEPT=1"}
 	spec.TaskTemplate.ContainerSpec.Mounts = []mount.Mount{{Type: mount.TypeVolume, Source: "seen", Target: "/seen"}}
+	slow := 2 * time.Second
+	spec.TaskTemplate.ContainerSpec.StopSignal, spec.TaskTemplate.ContainerSpec.StopGracePeriod = "SIGCONT", &slow
 	spec.UpdateConfig = &swarm.UpdateConfig{Order: swarm.UpdateOrderStartFirst, Monitor: time.Second, FailureAction: swarm.UpdateFailureActionPause}
 	id := m.Serve(t, spec)
 
@@ -79,6 +81,14 @@ func TestSwarm(t *testing.T) {
 	if i := slices.IndexFunc(tasks, func(x reconcile.Task) bool { return x.Service == id && x.Running }); i < 0 || !cmp.Equal(first, tasks[i].Secrets) {
 		t.Errorf("the tasks are %+v", tasks)
 	}
+	was := first
+	first = slices.Clone(first)
+	first[0].UID = 9
+	expect(t, engines.Update(soon(t), "local", reconcile.ServiceUpdate{ID: id, Take: was, Give: first}), "")
+	tasks = engines.Swarm(soon(t), "local").Tasks
+	if len(tasks) != 1 || tasks[0].Service != id || !tasks[0].Running || !cmp.Equal(first, tasks[0].Secrets) {
+		t.Errorf("the tasks are %+v, want the one with the new secrets, and that the one before has ended", tasks)
+	}
 	after := m.Service(t, id).Spec
 	if diff := cmp.Diff(before.Spec, after, cmpopts.IgnoreFields(swarm.ContainerSpec{}, "Secrets")); diff != "" {
 		t.Errorf("something else of the service was changed\n%s", diff)
@@ -92,6 +102,12 @@ func TestSwarm(t *testing.T) {
 	now = find1(t, engines)
 	if diff := cmp.Diff([][]reconcile.SecretRef{second, first}, [][]reconcile.SecretRef{now.Secrets, now.Previous}); diff != "" || now.Update != "paused" || now.Message == "" {
 		t.Errorf("after an update that failed: %q %q (-want +got)\n%s", now.Update, now.Message, diff)
+	}
+
+	// What somebody mounted meanwhile stays.
+	err = engines.Update(soon(t), "local", reconcile.ServiceUpdate{ID: id, Give: first})
+	if !errors.Is(err, reconcile.ErrNotUpdated) || !strings.Contains(err.Error(), "it mounts pem-2 as cert.pem by now") {
+		t.Errorf("an update over what somebody mounted: %v", err)
 	}
 
 	// Somebody else is faster.

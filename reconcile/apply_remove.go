@@ -1,0 +1,95 @@
+package reconcile
+
+import (
+	"errors"
+	"maps"
+	"strings"
+)
+
+// remove clears places and then their rows.
+func (r *run) remove(steps []Step) {
+	var doing []Step
+	var removals []Removal
+	for _, s := range steps {
+		if !r.begin(s) {
+			continue
+		}
+		a := s.Action.(Remove)
+		doing = append(doing, s)
+		if a.At.service() != "" { // its secrets went before
+			delete(r.st.Places, a.At)
+			continue
+		}
+		removals = append(removals, Removal{At: a.At, Mark: r.mark(a.Binding), Files: r.st.Places[a.At].Files})
+	}
+	if len(doing) == 0 {
+		return
+	}
+	start := r.Clock()
+	errs := map[Location]error{}
+	for i, err := range r.Places.Remove(r.ctx, removals) {
+		if errs[removals[i].At] = err; err == nil {
+			delete(r.st.Places, removals[i].At)
+		}
+	}
+	failed := r.commit()
+	for _, s := range doing {
+		r.end(s, errors.Join(errs[s.Action.(Remove).At], failed), start)
+	}
+}
+
+func (r *run) forget(steps []Step) {
+	var doing []Step
+	for _, s := range steps {
+		if r.begin(s) {
+			doing = append(doing, s)
+			delete(r.st.Identities, s.Action.(Forget).Identity)
+			delete(r.st.Wishes, s.Action.Subject())
+		}
+	}
+	if len(doing) == 0 {
+		return
+	}
+	start := r.Clock()
+	failed := r.commit()
+	for _, s := range doing {
+		r.end(s, failed, start)
+	}
+}
+
+// collect removes Swarm secrets that nothing uses.
+func (r *run) collect(steps []Step) {
+	r.each(steps, func(s Step) error {
+		a := s.Action.(RemoveSecret)
+		return r.Swarms.RemoveSecret(r.ctx, a.Host, a.ID)
+	})
+}
+
+// drop forgets records about containers that are gone, of engines that answered.
+func (r *run) drop(w World) {
+	live := map[string]bool{}
+	for _, e := range w.Engines {
+		if e.Err != "" {
+			return
+		}
+		for _, c := range e.Containers {
+			live[c.ID] = true
+		}
+	}
+	unknown := map[string]bool{} // bindings whose service may be there
+	for at, row := range r.st.Places {
+		if s, asked := w.Swarms[at.Host]; at.service() != "" && (!asked || s.Err != "") {
+			unknown[row.Binding] = true
+		}
+	}
+	for _, s := range w.Swarms {
+		for _, svc := range s.Services {
+			live[svc.ID] = true
+		}
+	}
+	maps.DeleteFunc(r.st.Loads, func(_ string, l Load) bool { return !live[l.Target] && !unknown[l.Binding] })
+	maps.DeleteFunc(r.st.Owners, func(key string, _ Owner) bool {
+		id, _, _ := strings.Cut(key, "/")
+		return !live[id]
+	})
+}
