@@ -1,12 +1,14 @@
 package disk
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -64,6 +66,29 @@ func (dir *Dir) MakeSub(name string, mode fs.FileMode) (*Dir, error) {
 		return dir.Sub(name)
 	}
 	return sub, err
+}
+
+// Lock takes the lock of the directory itself (flock(2)) and holds it until Close, or until its process ends, however it
+// does. It waits for whoever has it as long as ctx lets it; then the error is one of ctx. A file system that knows no
+// locks has none to wait for.
+func (dir *Dir) Lock(ctx context.Context) error {
+	for {
+		err := unix.Flock(dir.fd, unix.LOCK_EX|unix.LOCK_NB)
+		switch err {
+		case nil, unix.ENOLCK, unix.EOPNOTSUPP:
+			return nil
+		case unix.EINTR:
+			continue
+		case unix.EWOULDBLOCK:
+		default:
+			return dir.fail("lock", ".", err)
+		}
+		select {
+		case <-ctx.Done():
+			return dir.fail("lock", ".", ctx.Err())
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
 }
 
 // Self says what dir itself is now.

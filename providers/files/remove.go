@@ -14,13 +14,13 @@ func (l Local) Remove(ctx context.Context, removals []reconcile.Removal) []error
 	errs := make([]error, len(removals))
 	each(len(removals), func(i int) {
 		if errs[i] = ctx.Err(); errs[i] == nil {
-			errs[i] = l.remove(removals[i])
+			errs[i] = l.remove(ctx, removals[i])
 		}
 	})
 	return errs
 }
 
-func (l Local) remove(r reconcile.Removal) error {
+func (l Local) remove(ctx context.Context, r reconcile.Removal) error {
 	dir, err := l.open(r.At)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -29,6 +29,11 @@ func (l Local) remove(r reconcile.Removal) error {
 		return err
 	}
 	defer dir.Close()
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if err := locked(dir.Lock(ctx)); err != nil {
+		return err
+	}
 	p, err := look(dir)
 	if err != nil {
 		return err

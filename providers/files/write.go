@@ -1,6 +1,7 @@
 package files
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"io/fs"
 	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -47,7 +49,7 @@ func (l Local) Write(ctx context.Context, units []reconcile.Unit) []error {
 		for i := range part {
 			jobs[i] = &job{local: l, Unit: part[i], names: names, err: ctx.Err()}
 		}
-		writeAll(jobs)
+		writeAll(ctx, jobs)
 		for _, j := range jobs {
 			errs = append(errs, j.err)
 		}
@@ -55,7 +57,7 @@ func (l Local) Write(ctx context.Context, units []reconcile.Unit) []error {
 	return errs
 }
 
-func writeAll(jobs []*job) {
+func writeAll(ctx context.Context, jobs []*job) {
 	defer func() {
 		for _, j := range jobs {
 			if j.dir != nil {
@@ -65,6 +67,8 @@ func writeAll(jobs []*job) {
 	}()
 	forAll(jobs, (*job).open)
 	refuseDoubles(jobs)
+	lockAll(ctx, jobs)
+	forAll(jobs, (*job).examine)
 	forAll(jobs, (*job).stage)
 	syncAll(jobs, (*job).syncStaged)
 	forAll(jobs, (*job).commit)
@@ -98,7 +102,7 @@ type job struct {
 	copied      []string // names whose foreign files are in the backup and may be written in place
 }
 
-// open makes and opens the place, and refuses the unit if it cannot be written there.
+// open makes and opens the place.
 func (j *job) open() error {
 	if err := j.check(); err != nil {
 		return err
@@ -108,10 +112,13 @@ func (j *job) open() error {
 		return err
 	}
 	j.dir = dir
-	if j.self, err = dir.Self(); err != nil {
-		return err
-	}
-	if dir.Made() { // what appears in it from now on is seen before anything is put in place
+	j.self, err = dir.Self()
+	return err
+}
+
+// examine refuses the unit if it cannot be written in the place.
+func (j *job) examine() error {
+	if j.dir.Made() { // what appears in it from now on is seen before anything is put in place
 		j.fresh = true
 		return nil
 	}
@@ -260,6 +267,36 @@ func (j *job) sweep() {
 	if err := sweep(j.dir, j.Mark.Installation, union(j.wanted(), j.Old)); j.err == nil {
 		j.err = errors.Join(j.untidy, err)
 	}
+}
+
+// patience is how long writers of the same places wait for each other, together.
+const patience = 10 * time.Second
+
+// lockAll keeps two writers from being in one place at once: each would clear away what the other has staged. A store in
+// a Swarm lets two of them run. They take the locks in one order, so that none waits for another in a circle.
+func lockAll(ctx context.Context, jobs []*job) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	var wanted []*job
+	for _, j := range jobs {
+		if j.err == nil {
+			wanted = append(wanted, j)
+		}
+	}
+	slices.SortFunc(wanted, func(a, b *job) int {
+		return cmp.Or(cmp.Compare(a.self.Dev, b.self.Dev), cmp.Compare(a.self.Ino, b.self.Ino))
+	})
+	for _, j := range wanted {
+		j.err = locked(j.dir.Lock(ctx))
+	}
+}
+
+// locked says what a lock that was not free means.
+func locked(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("another process has held the lock of this directory for %s: %w", patience, err)
+	}
+	return err
 }
 
 // refuseDoubles fails the units that would be written where another one is: their files would be mixed.
