@@ -137,11 +137,14 @@ func (r *run) begin(s Step) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	err := r.cut()
-	if r.broken != nil {
+	switch {
+	case errors.Is(r.broken, ErrChanged):
+		err = r.broken // not a failure: what is still to be done is planned anew
+	case r.broken != nil:
 		err = errSkipped
 	}
 	for _, id := range s.After {
-		if r.failed[id] != nil {
+		if r.failed[id] != nil && err == nil {
 			err = errSkipped
 		}
 	}

@@ -143,8 +143,11 @@ func (r *run) enter(a Place, u Unit, print Fingerprint) {
 	}
 	slices.Sort(names)
 	next := PlaceRow{Binding: a.Binding, Layout: u.Layout, Files: names, Wrote: print, At: r.w.Now}
-	if a.Revert {
+	switch {
+	case a.Revert:
 		next.Reverts = append(since(row.Reverts, r.w.Now.Add(-contestedWindow)), r.w.Now)
+	case row.Wrote == print && row.underWay(r.w.Now): // that time does not begin again
+		next.At = row.At
 	}
 	r.st.Places[a.At] = next
 }

@@ -2,12 +2,16 @@ package reconcile
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 )
 
 // A spec that needs more passes than this has something that keeps changing.
 const maxPasses = 20
+
+// Passes that end because another process has committed do not count, up to this: whenever one commits, it gets on.
+const maxYields = 500
 
 // Outcome is how a convergence ended.
 type Outcome struct {
@@ -31,11 +35,14 @@ func (a Applier) Converge(ctx context.Context, scope Scope) (Outcome, error) {
 		if subject := e.Step.Action.Subject(); e.Err != nil && out.Failed[subject] == "" {
 			out.Failed[subject] = e.Err.Error()
 		}
+		if e.Done && e.Err == nil {
+			out.Done = append(out.Done, e.Step)
+		}
 		if report != nil {
 			report(e)
 		}
 	}
-	for range maxPasses {
+	for passes, yields := 0, 0; passes < maxPasses && yields < maxYields; {
 		w, err := Observe(ctx, a.Providers, a.Spec, Look{Couriers: a.Couriers, Probe: true, Only: scope.Only, Now: a.Clock()})
 		if err != nil {
 			return out, err
@@ -45,7 +52,7 @@ func (a Applier) Converge(ctx context.Context, scope Scope) (Outcome, error) {
 			out.Err, out.Failed = nil, nil
 			return out, nil
 		}
-		if out.Err != nil && out.Plan.text() == failed.text() {
+		if out.Err != nil && !errors.Is(out.Err, ErrChanged) && out.Plan.text() == failed.text() {
 			return out, nil
 		}
 		failed, out.Failed = out.Plan, map[string]string{}
@@ -53,8 +60,12 @@ func (a Applier) Converge(ctx context.Context, scope Scope) (Outcome, error) {
 		if ctx.Err() != nil {
 			return out, ctx.Err()
 		}
+		if errors.Is(out.Err, ErrChanged) {
+			yields++
+			continue
+		}
+		passes++
 		out.Passes++
-		out.Done = append(out.Done, out.Plan.Steps...)
 	}
 	return out, nil
 }

@@ -175,7 +175,7 @@ func (d *differ) place(b *spec.Binding, w want, i int, pending []int, prev int) 
 	}
 	step := 0
 	if reason != "" {
-		revert := drifted && row.Wrote == unit
+		revert := drifted && row.Wrote == unit && !row.underWay(d.w.Now)
 		if revert && !adopt && d.contested(subject, row, reason) {
 			return prev
 		}
@@ -210,6 +210,12 @@ func (l Location) physical() Location {
 func (d *differ) adopts(subject string) bool {
 	wish := d.w.State.Wishes[subject]
 	return wish.Adopt && d.w.Now.Sub(wish.At) < adoptWindow
+}
+
+// underWay reports whether another process may be writing the files of a row just now, since the row comes before them:
+// then it is nobody's doing that they are not there yet.
+func (row PlaceRow) underWay(now time.Time) bool {
+	return now.Sub(row.At) < 5*time.Second && len(since(row.Reverts, now.Add(-contestedWindow))) == 0
 }
 
 // since are the times after one, oldest first as they came.

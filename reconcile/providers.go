@@ -41,6 +41,8 @@ type Providers struct {
 var (
 	// ErrNoStore: there is no store where the spec says; the first apply makes one.
 	ErrNoStore = errors.New("there is no store")
+	// ErrChanged: somebody else has committed since the state was loaded, so nothing was.
+	ErrChanged = errors.New("it has changed since it was read; read it again")
 	// ErrForeign: something certwright did not make is in the way; nothing was changed.
 	ErrForeign = errors.New("not made by certwright")
 	// ErrNotHere: the files are on another machine and no courier can be started there.

@@ -57,7 +57,6 @@ func (p *parser) store(v value) {
 			p.errorf(m.missing("passphrase"), "missing: a store in the Swarm is always encrypted")
 		}
 		p.spec.Store.Directory, p.spec.Store.Swarm = "", true
-		p.later(swarm)
 	}
 }
 

@@ -120,17 +120,13 @@ func (a *app) open(ctx context.Context, writer bool) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	around := a.logged()
-	d := disk.Disk{Around: around}
-	st, err := store.Open(ctx, s.Store.Directory, store.Options{Passphrase: passphrase, Writer: writer, Project: s.Project, Disk: d})
+	engine := a.engine(s)
+	st, err := a.openStore(ctx, s, engine, passphrase, writer)
 	if err != nil {
 		return nil, err
 	}
-	engines := docker.Engines{spec.LocalHost: docker.New(spec.LocalHost, docker.Options{
-		Endpoint: a.host, Context: a.dockerContext, Getenv: a.getenv, Environ: a.environ(), Project: s.Project, CourierBinary: a.courierBinary,
-		ForceCourier: a.couriers, Secret: a.secret, Around: around, Now: a.now,
-	})}
-	local := &files.Local{Disk: d, Rand: rand.Reader}
+	engines := docker.Engines{spec.LocalHost: engine}
+	local := &files.Local{Disk: disk.Disk{Around: a.logged()}, Rand: rand.Reader}
 	applier := reconcile.Applier{
 		Providers: reconcile.Providers{
 			Store: st, Authority: &localca.CA{Passphrase: a.secret, Now: a.now}, Formats: formats.Formats{},
@@ -140,6 +136,23 @@ func (a *app) open(ctx context.Context, writer bool) (*session, error) {
 		Spec: s, Clock: a.now, Settle: a.settle, Couriers: !a.noCouriers,
 	}
 	return &session{spec: s, applier: applier, store: st}, nil
+}
+
+// engine is the one of the environment.
+func (a *app) engine(s *spec.Spec) *docker.Engine {
+	return docker.New(spec.LocalHost, docker.Options{
+		Endpoint: a.host, Context: a.dockerContext, Getenv: a.getenv, Environ: a.environ(), Project: s.Project, CourierBinary: a.courierBinary,
+		ForceCourier: a.couriers, Secret: a.secret, Around: a.logged(), Now: a.now,
+	})
+}
+
+// openStore opens the store of a spec, wherever it lies.
+func (a *app) openStore(ctx context.Context, s *spec.Spec, engine *docker.Engine, passphrase []byte, writer bool) (*store.Store, error) {
+	o := store.Options{Passphrase: passphrase, Writer: writer, Project: s.Project, Disk: disk.Disk{Around: a.logged()}}
+	if s.Store.Swarm {
+		return store.InSwarm(docker.Configs{Engine: engine}, o)
+	}
+	return store.Open(ctx, s.Store.Directory, o)
 }
 
 // one wants exactly one argument.

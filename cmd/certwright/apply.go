@@ -195,7 +195,7 @@ func (a *app) tally(status *reconcile.Status, scope reconcile.Scope) {
 
 // mayInit keeps a throw-away CI runner from making CAs that are lost with it.
 func (a *app) mayInit(s *spec.Spec, allowed bool) error {
-	if allowed || a.getenv("CI") == "" {
+	if allowed || a.getenv("CI") == "" || s.Store.Swarm {
 		return nil
 	}
 	if _, err := os.Stat(s.Store.Directory); !errors.Is(err, fs.ErrNotExist) {
@@ -225,17 +225,21 @@ func (a *app) warn(s *spec.Spec) {
 	}
 }
 
-// record changes the state before the first pass: a wish.
+// record changes the state before the first pass: a wish. It is made anew as often as somebody else commits in between.
 func record(ctx context.Context, s *session, wish func(*spec.Spec, *reconcile.State) error) error {
-	st, err := s.store.Load(ctx)
-	if err != nil {
-		return err
+	for {
+		st, err := s.store.Load(ctx)
+		if err != nil {
+			return err
+		}
+		st = st.Clone()
+		if err := wish(s.spec, &st); err != nil {
+			return err
+		}
+		if err := s.store.Commit(ctx, st); !errors.Is(err, reconcile.ErrChanged) {
+			return err
+		}
 	}
-	st = st.Clone()
-	if err := wish(s.spec, &st); err != nil {
-		return err
-	}
-	return s.store.Commit(ctx, st)
 }
 
 func scopeOf(s *spec.Spec, names []string, prune string) (reconcile.Scope, error) {

@@ -8,7 +8,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/certwright/certwright/providers/disk"
 	"github.com/certwright/certwright/providers/store"
 	"github.com/certwright/certwright/spec"
 )
@@ -74,15 +73,19 @@ func (a *app) restoreCommand() *cobra.Command {
 				return err
 			}
 			defer f.Close()
-			o := store.Options{Passphrase: own, Writer: true, Project: s.Project, Disk: disk.Disk{Around: a.logged()}}
-			err = store.Restore(cmd.Context(), s.Store.Directory, o, f, passphrase, force)
+			st, err := a.openStore(cmd.Context(), s, a.engine(s), own, true)
+			if err != nil {
+				return err
+			}
+			defer st.Close()
+			err = st.Restore(cmd.Context(), f, passphrase, force)
 			if errors.Is(err, store.ErrSealed) && a.getenv(backupEnv) == "" {
 				return hinted{err, "the store's passphrase was tried; a backup that has one of its own opens with " + backupEnv}
 			}
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(a.out, "%s: restored. `certwright plan` shows what has to be placed again.\n", s.Store.Directory)
+			fmt.Fprintf(a.out, "%s: restored. `certwright plan` shows what has to be placed again.\n", st)
 			return nil
 		},
 	}

@@ -28,7 +28,7 @@ import (
 )
 
 // The passphrases that scripts and tests give to stores and backups; they are secrets like the keys.
-var passphrases = []string{"correct horse battery staple", "another passphrase entirely"}
+var passphrases = []string{"correct horse battery staple", "another passphrase entirely", swarmPassphrase}
 
 // window is how many bytes of a secret are enough to find it by.
 const window = 12

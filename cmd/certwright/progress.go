@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -17,6 +18,7 @@ type progress struct {
 	mu      sync.Mutex
 	running map[int]*time.Timer
 	done    int
+	yielded bool
 }
 
 func newProgress(a *app) *progress { return &progress{a: a, running: map[int]*time.Timer{}} }
@@ -33,6 +35,13 @@ func (p *progress) event(e reconcile.Event) {
 	if t := p.running[e.Step.ID]; t != nil {
 		t.Stop()
 		delete(p.running, e.Step.ID)
+	}
+	if errors.Is(e.Err, reconcile.ErrChanged) {
+		if !p.yielded {
+			p.yielded = true
+			fmt.Fprintln(p.a.out, "  … another certwright is at work with this store: looking again")
+		}
+		return
 	}
 	p.done++
 	switch {

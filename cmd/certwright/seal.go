@@ -6,8 +6,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/certwright/certwright/providers/disk"
-	"github.com/certwright/certwright/providers/store"
 	"github.com/certwright/certwright/reconcile"
 )
 
@@ -37,8 +35,7 @@ func (a *app) sealCommand() *cobra.Command {
 			if p := a.getenv(oldPassphraseEnv); p != "" {
 				old = []byte(p)
 			}
-			o := store.Options{Passphrase: old, Writer: true, Project: s.Project, Disk: disk.Disk{Around: a.logged()}}
-			st, err := store.Open(cmd.Context(), s.Store.Directory, o)
+			st, err := a.openStore(cmd.Context(), s, a.engine(s), old, true)
 			if err != nil {
 				return err
 			}
@@ -56,7 +53,7 @@ func (a *app) sealCommand() *cobra.Command {
 			if err := st.Reseal(cmd.Context(), passphrase); err != nil {
 				return err
 			}
-			fmt.Fprintf(a.out, "%s: sealed.\n", s.Store.Directory)
+			fmt.Fprintf(a.out, "%s: sealed.\n", st)
 			return nil
 		},
 	}

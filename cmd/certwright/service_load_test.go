@@ -33,13 +33,7 @@ const serviceNginx = `server {
 func TestServiceUnderLoad(t *testing.T) {
 	t.Parallel()
 	const rate = 110
-	rotations := 4
-	if n := os.Getenv("CERTWRIGHT_TEST_ROTATIONS"); n != "" {
-		var err error
-		if rotations, err = strconv.Atoi(n); err != nil || rotations < 1 {
-			t.Fatalf("CERTWRIGHT_TEST_ROTATIONS is %q, not a number of rotations", n)
-		}
-	}
+	rotations := fromEnv(t, "CERTWRIGHT_TEST_ROTATIONS", 4)
 	dockertest.Servers(t, "nginx")
 	conf := t.TempDir()
 	if err := os.WriteFile(filepath.Join(conf, "default.conf"), []byte(serviceNginx), 0o644); err != nil {
@@ -128,4 +122,18 @@ func (s *swarmScene) said(service string) string {
 		s.t.Fatal(err)
 	}
 	return out.String()
+}
+
+// fromEnv is how often something is done: the number in a variable, else as often as it must be.
+func fromEnv(t *testing.T, name string, least int) int {
+	t.Helper()
+	n := os.Getenv(name)
+	if n == "" {
+		return least
+	}
+	times, err := strconv.Atoi(n)
+	if err != nil || times < 1 {
+		t.Fatalf("%s is %q, not how often", name, n)
+	}
+	return times
 }

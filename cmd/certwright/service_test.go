@@ -28,6 +28,7 @@ type swarmScene struct {
 	service string // its id
 	name    string
 	args    []string // before those of a call
+	env     []string // of calls, beside the usual
 }
 
 // newSwarmScene makes a service of two tasks that have no files to start with. change changes what is made.
@@ -82,6 +83,7 @@ func (s *swarmScene) run(at string, args ...string) (result, string) {
 	argv := append([]string{"--net=/run/netns/" + s.m.Namespace, self, "-f", filepath.Join(s.dir, "tls.yaml"), "--host", "unix://" + s.m.Socket}, slices.Concat(s.args, args)...)
 	cmd := exec.CommandContext(s.t.Context(), "nsenter", argv...)
 	cmd.Env = append(os.Environ(), crashEnv+"="+at, crashedEnv+"="+said, crashNowEnv+"="+s.at.Format(time.RFC3339Nano), "CI=")
+	cmd.Env = append(cmd.Env, s.env...)
 	var out, errs strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err = cmd.Run()

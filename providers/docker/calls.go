@@ -37,5 +37,9 @@ var Calls = []Call{
 	{"POST", "/secrets/create", "make a secret for a file of a binding"},
 	{"POST", "/services/{id}/update", "give a service other secrets, and change nothing else of it"},
 	{"DELETE", "/secrets/{id}", "remove a secret of ours that nothing uses"},
+	{"GET", "/configs", "read the store, where it is in the Swarm; find its older generations"},
+	{"GET", "/configs/{id}", "read the rest of a store that is larger than one config"},
+	{"POST", "/configs/create", "write the next generation of the store, sealed"},
+	{"DELETE", "/configs/{id}", "remove older generations of the store"},
 	{"DELETE", "/containers/{id}", "remove a courier that did not start or does not end"},
 }

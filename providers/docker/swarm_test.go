@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/certwright/certwright/providers/docker/dockertest"
+	"github.com/certwright/certwright/providers/memory/contract"
 	"github.com/certwright/certwright/reconcile"
 )
 
@@ -134,6 +135,8 @@ func TestSwarm(t *testing.T) {
 	spare := give("3", "spare")
 	expect(t, engines.RemoveSecret(soon(t), "local", spare[0].ID), "")
 	expect(t, engines.RemoveSecret(soon(t), "local", spare[0].ID), "")
+
+	t.Run("configs", func(t *testing.T) { contract.Configs(t, Configs{e}, "configs") })
 
 	// A service of no task has nothing to follow, and one that is not there says so.
 	none := uint64(0)

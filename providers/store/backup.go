@@ -36,24 +36,13 @@ func (s *Store) Backup(ctx context.Context, w io.Writer, passphrase []byte) erro
 	return nil
 }
 
-// Restore makes the store at path hold what a backup holds: the same installation and content. The passphrase is
-// the backup's, that of the options is the store's. A state that is there is replaced only with force; one that was
-// lost from the same store is brought back without.
-func Restore(ctx context.Context, path string, o Options, backup io.Reader, passphrase []byte, force bool) error {
-	return restore(ctx, path, o, recommended(), backup, passphrase, force)
-}
-
-func restore(ctx context.Context, path string, o Options, c costs, backup io.Reader, passphrase []byte, force bool) error {
+// Restore makes the store hold what a backup holds: the same installation and content. The passphrase is the backup's.
+// A state that is there is replaced only with force; one that was lost from the same store is brought back without.
+func (s *Store) Restore(ctx context.Context, backup io.Reader, passphrase []byte, force bool) error {
 	h, state, err := openBackup(backup, passphrase)
 	if err != nil {
 		return fmt.Errorf("backup: %w", err)
 	}
-	o.Writer = true
-	s, err := open(ctx, path, o, c)
-	if err != nil {
-		return err
-	}
-	defer s.Close()
 	if err := s.name(&state, header{}); err != nil {
 		return err
 	}
@@ -88,35 +77,21 @@ func openBackup(r io.Reader, passphrase []byte) (header, reconcile.State, error)
 }
 
 func (s *Store) restore(ctx context.Context, h header, state reconcile.State, force bool) error {
-	dir, err := s.hold(ctx)
-	if err != nil {
+	if err := s.hold(ctx); err != nil {
 		return err
 	}
-	defer dir.Close()
-	f, err := look(dir, s.path)
+	f, err := s.at.look(ctx)
 	if err := s.mayReplace(f, err, h, force); err != nil {
 		return err
 	}
-	var key *sealer
-	if s.o.Passphrase != nil {
-		if key, err = newSealer(s.o.Passphrase, s.costs, s.o.Rand); err != nil {
-			return fmt.Errorf("store %s: %w", s.path, err)
-		}
+	key, err := s.newKey()
+	if err != nil {
+		return err
 	}
-	if f.stamp == "" {
-		if err := s.prepare(dir); err != nil {
-			return err
-		}
+	if err := s.at.yield(&f, h.Installation); err != nil {
+		return err
 	}
-	// From here until the new state is there, store.json takes any installation's: so the old state opens as long
-	// as it is there, and a restore that is killed is not taken for a first run.
-	if f.marker.Installation != h.Installation {
-		if err := mark(dir, ""); err != nil {
-			return err
-		}
-		f.marker = header{}
-	}
-	return s.put(dir, state, max(h.Generation, f.header.Generation)+1, key, f.marker)
+	return s.put(ctx, f, state, max(h.Generation, f.header.Generation)+1, key)
 }
 
 // mayReplace is nil if a restore may replace what look found. Force does not help against what is no store, what

@@ -2,7 +2,9 @@ package store
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -39,6 +41,16 @@ func restoring(t *testing.T, path string, o Options, backup []byte, force bool) 
 		o.Project = "shop"
 	}
 	return restore(t.Context(), path, o, cheap, bytes.NewReader(backup), backupPass, force)
+}
+
+func restore(ctx context.Context, path string, o Options, c costs, backup io.Reader, passphrase []byte, force bool) error {
+	o.Writer = true
+	s, err := open(ctx, path, o, c)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	return s.Restore(ctx, backup, passphrase, force)
 }
 
 func TestBackupAndRestoreOnABareHost(t *testing.T) {

@@ -19,6 +19,7 @@ var (
 	errHeader   = errors.New("it does not begin with a header")
 	errChecksum = errors.New("its checksum is wrong")
 	errDocument = errors.New("its document does not decode")
+	errRenamed  = errors.New("its name is that of another generation")
 	errMixed    = errors.New("its header and its document are of different stores")
 	errForeign  = errors.New("it is of another installation than the store.json beside it")
 	errLost     = errors.New("the store has been in use, but this file is missing")

@@ -47,7 +47,7 @@ func TestGolden(t *testing.T) {
 		data, err := os.ReadFile(golden)
 		must(t, err)
 		path := filepath.Join(t.TempDir(), "store")
-		must(t, Restore(t.Context(), path, Options{Project: "shop"}, bytes.NewReader(data), pass, false))
+		must(t, restore(t.Context(), path, Options{Project: "shop"}, recommended(), bytes.NewReader(data), pass, false))
 		same(t, with(1), loaded(t, opened(t, path, Options{})))
 	})
 }

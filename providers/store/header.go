@@ -27,7 +27,10 @@ type header struct {
 	Installation string `json:"installation"` // "" in store.json while a restore is under way
 	Project      string `json:"project,omitempty"`
 	Generation   uint64 `json:"generation,omitempty"` // raised by every commit
-	Seal         *seal  `json:"seal,omitempty"`       // nil: plain
+	// In a Swarm alone: pieces of the file beside the one the header is in, and the ids of files before it, newest first.
+	Parts  int      `json:"parts,omitempty"`
+	Before []string `json:"before,omitempty"`
+	Seal   *seal    `json:"seal,omitempty"` // nil: plain
 }
 
 // line is the header as it stands in a file.

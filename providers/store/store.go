@@ -1,33 +1,23 @@
-// Package store keeps the State in a directory.
+// Package store keeps the State as one file: in a directory, or in the configs of a Swarm.
 //
-//	DIR/         0700
-//	.gitignore   keeps the directory out of git
-//	lock         flock(2): one writer; a killed one frees it at once
-//	store.json   says that there is a state, and of which installation
-//	state        0600: the whole State, one file
-//
-// A commit replaces state in one step (a new file, fsync, rename, fsync of the directory), so there is always one
-// whole state, and readers need no lock. The file is a line of JSON, the header, and a binary document. With a
-// passphrase the document is sealed with XChaCha20-Poly1305 under a key derived by Argon2id (RFC 9106), whose
-// parameters stand in the header, so that a new passphrase, too, is one rename. Without one, the SHA-256 of header
-// and document stands between them. Either way a change to any byte is seen.
+// The file is a line of JSON, the header, and a binary document. With a passphrase the document is sealed with
+// XChaCha20-Poly1305 under a key derived by Argon2id (RFC 9106), whose parameters stand in the header, so that a new
+// passphrase, too, is one change. Without one, the SHA-256 of header and document stands between them. Either way a
+// change to any byte is seen.
 //
 // Whatever is there and is not understood is an error and is left alone: damage, another version, another project
 // or installation, another passphrase, or a state that is missing beside its store.json. It never counts as an
-// empty state. What cannot be seen here is an older state file of the same store put back by hand: the marks that
+// empty state. What cannot be seen here is an older file of the same store put back by hand: the marks that
 // certwright leaves in the places tell.
 package store
 
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-
-	"github.com/gofrs/flock"
 
 	"github.com/certwright/certwright/providers/disk"
 	"github.com/certwright/certwright/reconcile"
@@ -42,15 +32,24 @@ type Options struct {
 	Rand       io.Reader // nil: crypto/rand
 }
 
-// Store is a reconcile.Store in a directory. It is not for use by several goroutines at once.
+// Store is a reconcile.Store. It is not for use by several goroutines at once.
 type Store struct {
-	path  string
+	at    medium
 	o     Options
 	costs costs // of keys derived for writing
-	lock  *flock.Flock
 	// seen is the file that the last Load or Commit saw: the only one Commit replaces. tried is what a failed Commit
 	// wrote; it may be there all the same.
 	seen, tried version
+}
+
+func newStore(at medium, o Options, c costs) (*Store, error) {
+	if o.Passphrase != nil && len(o.Passphrase) == 0 {
+		return nil, fmt.Errorf("store %s: the passphrase is empty", at)
+	}
+	if o.Rand == nil {
+		o.Rand = rand.Reader
+	}
+	return &Store{at: at, o: o, costs: c}, nil
 }
 
 // version is one state file.
@@ -60,71 +59,56 @@ type version struct {
 	sealer *sealer // nil: plain
 }
 
-// Open opens the store at path, which need not exist. A writer waits for other writers until ctx ends, at most half
-// a minute; where there is no store yet, the first Commit does that.
-func Open(ctx context.Context, path string, o Options) (*Store, error) {
-	return open(ctx, path, o, recommended())
+// medium is where the one file of a store lies.
+type medium interface {
+	String() string // names it in messages
+	// look reads what is there; nothing in it is proved yet. With an error that is a fault, found has what could be read.
+	look(ctx context.Context) (found, error)
+	// hold is called before the look that a put relies on. A medium that has a lock takes it, until close.
+	hold(ctx context.Context) error
+	// label completes the header of a file that is to replace one, and has a document of so many bytes.
+	label(h *header, before header, document int)
+	// put makes file, whose header is h, the one that is there, in one step and durably. It fails with
+	// reconcile.ErrChanged where another one came between look and it.
+	put(ctx context.Context, f found, h header, file []byte) error
+	// yield says that the file of an installation is about to come, whatever was there.
+	yield(f *found, installation string) error
+	close() error
 }
 
-func open(ctx context.Context, path string, o Options, c costs) (*Store, error) {
-	if o.Passphrase != nil && len(o.Passphrase) == 0 {
-		return nil, fmt.Errorf("store %s: the passphrase is empty", path)
-	}
-	if o.Rand == nil {
-		o.Rand = rand.Reader
-	}
-	s := &Store{path: path, o: o, costs: c}
-	if !o.Writer {
-		return s, nil
-	}
-	dir, err := o.Disk.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return s, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("store: %w", err)
-	}
-	defer dir.Close()
-	if there, err := exists(dir, stateFile, storeFile); err != nil || !there {
-		return s, err
-	}
-	if err := s.take(ctx, dir); err != nil {
-		return nil, err
-	}
-	return s, nil
+// found is what a look found.
+type found struct {
+	path   string // of the file, for messages
+	marker header // of store.json; zero if there is none
+	stamp  string // "" if there is no state
+	header header
+	line   []byte
+	rest   []byte
 }
 
-// Close frees the lock.
-func (s *Store) Close() error {
-	if s.lock == nil {
-		return nil
-	}
-	err := s.lock.Unlock()
-	s.lock = nil
-	return err
+// stampOf tells one state file from every other: it takes in the checksum, or as much of what is sealed.
+func stampOf(file []byte) string {
+	return string(file[:min(len(file), maxHeader+sha256.Size)])
 }
+
+// Close frees the lock, if there is one.
+func (s *Store) Close() error { return s.at.close() }
+
+// String names the store, for messages.
+func (s *Store) String() string { return s.at.String() }
 
 // Load implements reconcile.Store.
 func (s *Store) Load(ctx context.Context) (reconcile.State, error) {
 	if err := ctx.Err(); err != nil {
 		return reconcile.State{}, err
 	}
-	dir, err := s.o.Disk.Open(s.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		s.seen = version{}
-		return reconcile.State{}, fmt.Errorf("%s: %w", s.path, reconcile.ErrNoStore)
-	}
-	if err != nil {
-		return reconcile.State{}, fmt.Errorf("store: %w", err)
-	}
-	defer dir.Close()
-	f, err := look(dir, s.path)
+	f, err := s.at.look(ctx)
 	if err != nil {
 		return reconcile.State{}, err
 	}
 	if f.stamp == "" {
 		s.seen = version{}
-		return reconcile.State{}, fmt.Errorf("%s: %w", s.path, reconcile.ErrNoStore)
+		return reconcile.State{}, fmt.Errorf("%s: %w", s.at, reconcile.ErrNoStore)
 	}
 	return s.read(f)
 }
@@ -199,19 +183,17 @@ func (s *Store) Reseal(ctx context.Context, passphrase []byte) error {
 	var key *sealer
 	if passphrase != nil {
 		if key, err = newSealer(passphrase, s.costs, s.o.Rand); err != nil {
-			return fmt.Errorf("store %s: %w", s.path, err)
+			return fmt.Errorf("store %s: %w", s.at, err)
 		}
 	}
 	return s.commit(ctx, state, key, true)
 }
 
 func (s *Store) commit(ctx context.Context, state reconcile.State, key *sealer, reseal bool) error {
-	dir, err := s.hold(ctx)
-	if err != nil {
+	if err := s.hold(ctx); err != nil {
 		return err
 	}
-	defer dir.Close()
-	f, err := look(dir, s.path)
+	f, err := s.at.look(ctx)
 	if err != nil {
 		return err
 	}
@@ -220,41 +202,57 @@ func (s *Store) commit(ctx context.Context, state reconcile.State, key *sealer, 
 		base = s.tried
 	}
 	if s.seen = base; f.stamp != base.stamp {
-		return fmt.Errorf("store %s has changed since it was read; read it again", s.path)
+		return fmt.Errorf("store %s: %w", s.at, reconcile.ErrChanged)
 	}
 	if err := s.name(&state, base.header); err != nil {
 		return err
 	}
-	if base.stamp == "" {
-		if err := s.prepare(dir); err != nil {
-			return err
-		}
-	}
 	if !reseal {
-		if key = base.sealer; base.stamp == "" && s.o.Passphrase != nil {
-			if key, err = newSealer(s.o.Passphrase, s.costs, s.o.Rand); err != nil {
-				return fmt.Errorf("store %s: %w", s.path, err)
+		if key = base.sealer; base.stamp == "" {
+			if key, err = s.newKey(); err != nil {
+				return err
 			}
 		}
 	}
-	return s.put(dir, state, base.header.Generation+1, key, f.marker)
+	return s.put(ctx, f, state, base.header.Generation+1, key)
+}
+
+func (s *Store) hold(ctx context.Context) error {
+	if !s.o.Writer {
+		return fmt.Errorf("store %s was opened for reading", s.at)
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return s.at.hold(ctx)
+}
+
+// newKey derives the key of a first state; nil without a passphrase.
+func (s *Store) newKey() (*sealer, error) {
+	if s.o.Passphrase == nil {
+		return nil, nil
+	}
+	key, err := newSealer(s.o.Passphrase, s.costs, s.o.Rand)
+	if err != nil {
+		return nil, fmt.Errorf("store %s: %w", s.at, err)
+	}
+	return key, nil
 }
 
 // put makes state the content of the store.
-func (s *Store) put(dir *disk.Dir, state reconcile.State, generation uint64, key *sealer, marker header) error {
-	h := header{Certwright: kindState, Format: format, Installation: state.Installation, Project: state.Project, Generation: generation}
-	file, err := wrap(h, encode(state), key, s.o.Rand)
+func (s *Store) put(ctx context.Context, f found, state reconcile.State, generation uint64, key *sealer) error {
+	document := encode(state)
+	h := header{
+		Certwright: kindState, Format: format, Installation: state.Installation, Project: state.Project, Generation: generation,
+	}
+	s.at.label(&h, f.header, len(document))
+	file, err := wrap(h, document, key, s.o.Rand)
 	if err != nil {
-		return fmt.Errorf("store %s: %w", s.path, err)
+		return fmt.Errorf("store %s: %w", s.at, err)
 	}
 	s.tried = version{stampOf(file), h, key}
-	if err := replace(dir, stateFile, file); err != nil {
+	if err := s.at.put(ctx, f, h, file); err != nil {
 		return err
-	}
-	if marker.Installation != state.Installation {
-		if err := mark(dir, state.Installation); err != nil {
-			return err
-		}
 	}
 	s.seen = s.tried
 	return nil
@@ -268,7 +266,7 @@ func (s *Store) name(state *reconcile.State, before header) error {
 	if state.Installation == "" {
 		id := make([]byte, 16)
 		if _, err := io.ReadFull(s.o.Rand, id); err != nil {
-			return fmt.Errorf("store %s: random bytes: %w", s.path, err)
+			return fmt.Errorf("store %s: random bytes: %w", s.at, err)
 		}
 		state.Installation = hex.EncodeToString(id)
 	}
@@ -276,10 +274,10 @@ func (s *Store) name(state *reconcile.State, before header) error {
 		state.Project = s.o.Project
 	}
 	if before.Installation != "" && state.Installation != before.Installation {
-		return fmt.Errorf("store %s: the state is of another installation", s.path)
+		return fmt.Errorf("store %s: the state is of another installation", s.at)
 	}
 	if s.o.Project != "" && state.Project != s.o.Project {
-		return fmt.Errorf("store %s: the state is of project %q, not %q", s.path, state.Project, s.o.Project)
+		return fmt.Errorf("store %s: the state is of project %q, not %q", s.at, state.Project, s.o.Project)
 	}
 	return nil
 }
