@@ -101,7 +101,7 @@ func (s *swarmScene) serials() (map[string]string, string) {
 // TestSwarmStore works from machines that have nothing but the spec, the passphrase and a connection.
 func TestSwarmStore(t *testing.T) {
 	t.Parallel()
-	first, next := inSwarm(t, 2)
+	first, next := inSwarm(t, 1000)
 	if r := first.want(exitDone, "status"); !strings.Contains(r.out, "not made yet") {
 		t.Errorf("before the first apply: %s", r.out)
 	}
