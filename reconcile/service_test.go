@@ -43,6 +43,8 @@ type swarm struct {
 	made    []reconcile.NewSecret
 	updates int
 	lists   int
+	under   int // updates under way
+	most    int // at once
 }
 
 func (s *swarm) service() *reconcile.Service { return &s.now.Services[0] }
@@ -79,6 +81,12 @@ func (s *swarm) Update(_ context.Context, _ string, u reconcile.ServiceUpdate) e
 	s.mu.Lock() // services are updated side by side
 	defer s.mu.Unlock()
 	s.updates++
+	s.under++
+	s.most = max(s.most, s.under)
+	s.mu.Unlock()
+	time.Sleep(time.Second)
+	s.mu.Lock()
+	s.under--
 	if s.fails != nil {
 		return s.fails
 	}
@@ -361,6 +369,9 @@ func TestServiceLists(t *testing.T) {
 			// A pass that has something to do, one that has not, and one list of what was made in between.
 			if out := e.converge(); s.updates != n || s.lists != 3 || out.Err != nil {
 				t.Errorf("%d services: %d updates, %d lists, %v", n, s.updates, s.lists, out.Err)
+			}
+			if want := min(n, 16); s.most != want {
+				t.Errorf("%d services: %d updates at once, want %d", n, s.most, want)
 			}
 		}
 	})
