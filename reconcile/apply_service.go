@@ -54,12 +54,9 @@ func (r *run) make(b *spec.Binding) error {
 		if unmade(r.w.Swarms[b.Host.Name], refs[i:i+1]) == "" {
 			continue
 		}
-		data, err := r.Formats.Encode(f.spec.Content, f.holds, "", "")
+		data, err := secretData(r.Providers, f)
 		if err != nil {
-			return fmt.Errorf("%s: %w", f.spec.Name, err)
-		}
-		if len(data) == 0 { // the chain of a leaf that a root issued; Swarm takes no empty secret
-			data = []byte("\n")
+			return err
 		}
 		err = r.Swarms.CreateSecret(r.ctx, b.Host.Name, NewSecret{Name: refs[i].Name, Data: data, Labels: map[string]string{
 			ProjectLabel: r.Spec.Project, SecretInstallation: r.st.Installation, SecretBinding: b.Name, SecretFile: f.spec.Name,

@@ -1,6 +1,7 @@
 package reconcile_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -38,8 +39,9 @@ var errCut = errors.New("cut")
 type swarm struct {
 	mu      sync.Mutex
 	now     reconcile.Swarm
-	refuses string // what becomes of updates: Swarm's message when it rolls them back
-	fails   error  // what Update answers before it does anything
+	refuses string            // what becomes of updates: Swarm's message when it rolls them back
+	fails   error             // what Update answers before it does anything
+	holds   map[string][]byte // what is in secrets, by id
 	made    []reconcile.NewSecret
 	updates int
 	lists   int
@@ -73,8 +75,27 @@ func (s *swarm) Swarm(context.Context, string) reconcile.Swarm {
 
 func (s *swarm) CreateSecret(_ context.Context, _ string, n reconcile.NewSecret) error {
 	s.made = append(s.made, n)
+	if s.holds == nil {
+		s.holds = map[string][]byte{}
+	}
+	s.holds["id-"+n.Name] = n.Data
 	s.now.Secrets = append(s.now.Secrets, reconcile.Secret{ID: "id-" + n.Name, Name: n.Name, Labels: n.Labels})
 	return nil
+}
+
+func (s *swarm) LabelSecret(_ context.Context, _ string, want reconcile.Secret, data []byte) (bool, error) {
+	i := slices.IndexFunc(s.now.Secrets, func(x reconcile.Secret) bool { return x.ID == want.ID })
+	switch {
+	case i < 0 || len(data) == 0:
+		return false, errors.New("there is nothing to compare")
+	case !bytes.Equal(s.holds[want.ID], data):
+		return false, nil
+	case s.now.Secrets[i].Version != want.Version:
+		return false, errors.New("somebody was faster")
+	}
+	want.Version++
+	s.now.Secrets[i] = want
+	return true, nil
 }
 
 func (s *swarm) Update(_ context.Context, _ string, u reconcile.ServiceUpdate) error {

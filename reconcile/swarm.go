@@ -17,6 +17,10 @@ type Swarms interface {
 	Swarm(ctx context.Context, host string) Swarm
 	// CreateSecret makes a secret. One of that name that is there already is success: names say what is in them.
 	CreateSecret(ctx context.Context, host string, s NewSecret) error
+	// LabelSecret gives a secret s.Labels instead of those it had at s.Version, if it holds data, and reports whether it
+	// does: Swarm shows no secret, but refuses to label one together with other data. It is not known after an error, as
+	// when somebody was faster.
+	LabelSecret(ctx context.Context, host string, s Secret, data []byte) (holds bool, err error)
 	// Update gives a service other secrets in one update, and follows it until Swarm has finished it. An error has
 	// Swarm's own message where it paused the update or rolled it back; one that wraps ErrNotUpdated says that the
 	// service was left as it was.
@@ -64,6 +68,7 @@ type SecretRef struct {
 type Secret struct {
 	ID, Name string
 	Labels   map[string]string
+	Version  uint64 // at which it was listed
 }
 
 // Task is one task of a service that may still run, or run again.

@@ -220,6 +220,28 @@ func (s *swarmScene) mounted() []string {
 	return names
 }
 
+// remount takes the secret of a file from the service, as `docker service update --secret-rm` does, and gives it another
+// one in its place if there is one. It returns the secret that was taken, or nil.
+func (s *swarmScene) remount(file string, other *swarm.SecretReference) (was *swarm.SecretReference) {
+	s.t.Helper()
+	svc := s.m.Service(s.t, s.service)
+	c := svc.Spec.TaskTemplate.ContainerSpec
+	at := func(r *swarm.SecretReference) bool { return r.File.Name == file }
+	if i := slices.IndexFunc(c.Secrets, at); i >= 0 {
+		was = c.Secrets[i]
+	}
+	c.Secrets = slices.DeleteFunc(c.Secrets, at)
+	if other != nil {
+		other.File = &swarm.SecretReferenceFileTarget{Name: file, UID: "0", GID: "0", Mode: 0o400}
+		c.Secrets = append(c.Secrets, other)
+	}
+	if _, err := s.m.Client.ServiceUpdate(s.t.Context(), svc.ID, svc.Version, svc.Spec, swarm.ServiceUpdateOptions{}); err != nil {
+		s.t.Fatal(err)
+	}
+	s.settled()
+	return was
+}
+
 // TestService brings secrets to a service, renews them, and lets Swarm go back to the version before.
 func TestService(t *testing.T) {
 	t.Parallel()
@@ -261,14 +283,7 @@ func TestServiceOfOthers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	svc := s.m.Service(t, s.service)
-	svc.Spec.TaskTemplate.ContainerSpec.Secrets = []*swarm.SecretReference{{
-		SecretID: made.ID, SecretName: "by-hand", File: &swarm.SecretReferenceFileTarget{Name: "cert.pem", UID: "0", GID: "0", Mode: 0o444},
-	}}
-	if _, err := s.m.Client.ServiceUpdate(t.Context(), svc.ID, svc.Version, svc.Spec, swarm.ServiceUpdateOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	s.settled()
+	s.remount("cert.pem", &swarm.SecretReference{SecretID: made.ID, SecretName: "by-hand"})
 	s.want(exitPart, "apply")
 	s.state("Blocked", "by-hand as cert.pem that was not made by certwright")
 	if got := s.mounted(); !slices.Equal(got, []string{"by-hand"}) {

@@ -13,6 +13,7 @@ import (
 )
 
 func (a *app) verifyCommand() *cobra.Command {
+	var deep bool
 	c := &cobra.Command{
 		Use:   "verify [BINDING...]",
 		Short: "Prove on the wire that what is wanted is what is served",
@@ -38,6 +39,9 @@ func (a *app) verifyCommand() *cobra.Command {
 			}
 			matrix := reconcile.Matrix(cmd.Context(), s.applier.Providers, s.spec, w, names, !a.noCouriers)
 			broken := a.matrix(matrix)
+			if deep && a.compared(reconcile.Deep(cmd.Context(), s.applier.Providers, s.spec, w, names)) {
+				broken = true
+			}
 			if err := statusExit(status, plan, names); err != nil {
 				return err
 			}
@@ -47,6 +51,7 @@ func (a *app) verifyCommand() *cobra.Command {
 			return nil
 		},
 	}
+	c.Flags().BoolVar(&deep, "deep", false, "also ask the Swarm whether its secrets hold what they should; their versions change by that")
 	c.Flags().BoolVar(&a.noCouriers, "no-couriers", false, "look by reading only; what cannot be seen so stays Unverified")
 	return c
 }
@@ -116,6 +121,34 @@ func (a *app) matrix(edges []reconcile.Edge) bool {
 	}
 	t.flush()
 	return broken
+}
+
+// compared prints what secrets hold, and reports whether that is not what they should of each.
+func (a *app) compared(all []reconcile.Compared) bool {
+	if len(all) == 0 {
+		return false
+	}
+	fmt.Fprintln(a.out, "\nSecrets")
+	unproved := false
+	t := a.table()
+	for _, c := range all {
+		verdict := a.paint(green, "as wanted")
+		switch {
+		case c.Problem != "":
+			verdict, unproved = a.paint(yellow, "not compared: "+c.Problem), true
+		case c.Other:
+			verdict, unproved = a.paint(red, "NOT AS WANTED: it holds something else"), true
+		}
+		t.row(c.Binding, c.File, c.Secret, verdict)
+	}
+	t.flush()
+	for _, c := range all {
+		if c.Other {
+			fmt.Fprintf(a.out, "  hint: take %s from its service (`docker service update --secret-rm %[1]s SERVICE`), remove it\n"+
+				"  (`docker secret rm %[1]s`), and run `certwright apply`\n", c.Secret)
+		}
+	}
+	return unproved
 }
 
 func (a *app) whyCommand() *cobra.Command {

@@ -199,6 +199,15 @@ func (es Engines) CreateSecret(ctx context.Context, host string, s reconcile.New
 	return e.CreateSecret(ctx, s)
 }
 
+// LabelSecret implements reconcile.Swarms.
+func (es Engines) LabelSecret(ctx context.Context, host string, s reconcile.Secret, data []byte) (bool, error) {
+	e, err := es.engine(host)
+	if err != nil {
+		return false, err
+	}
+	return e.LabelSecret(ctx, s, data)
+}
+
 // Update implements reconcile.Swarms.
 func (es Engines) Update(ctx context.Context, host string, u reconcile.ServiceUpdate) error {
 	e, err := es.engine(host)

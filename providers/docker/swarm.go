@@ -47,7 +47,7 @@ func (e *Engine) Swarm(ctx context.Context) reconcile.Swarm {
 		}
 	}
 	for _, x := range secrets {
-		s.Secrets = append(s.Secrets, reconcile.Secret{ID: x.ID, Name: x.Spec.Name, Labels: x.Spec.Labels})
+		s.Secrets = append(s.Secrets, reconcile.Secret{ID: x.ID, Name: x.Spec.Name, Labels: x.Spec.Labels, Version: x.Version.Index})
 	}
 	slices.SortFunc(s.Services, func(a, b reconcile.Service) int { return strings.Compare(a.Name, b.Name) })
 	slices.SortFunc(s.Secrets, func(a, b reconcile.Secret) int { return strings.Compare(a.Name, b.Name) })
@@ -138,6 +138,38 @@ func (e *Engine) CreateSecret(ctx context.Context, s reconcile.NewSecret) error 
 	return nil
 }
 
+// LabelSecret labels a secret that holds data. Swarm looks at data first, and then at the version (swarmkit,
+// controlapi.UpdateSecret).
+func (e *Engine) LabelSecret(ctx context.Context, s reconcile.Secret, data []byte) (holds bool, err error) {
+	switch {
+	case e.err != nil:
+		return false, e.err
+	case len(data) == 0: // Swarm would compare nothing, and agree
+		return false, fmt.Errorf("nothing to compare secret %s with", s.Name)
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	err = e.o.Around.Do("POST /secrets/{id}/update", func() error {
+		return e.cli.SecretUpdate(ctx, s.ID, swarm.Version{Index: s.Version}, swarm.SecretSpec{
+			Annotations: swarm.Annotations{Name: s.Name, Labels: s.Labels}, Data: data,
+		})
+	})
+	switch {
+	case err == nil:
+		return true, nil
+	case errdefs.IsInvalidArgument(err) && strings.Contains(err.Error(), "only updates to Labels are allowed"):
+		return false, nil
+	case outOfSequence(err):
+		return false, fmt.Errorf("somebody else changed secret %s at the same time; try again", s.Name)
+	}
+	return false, fmt.Errorf("compare secret %s: %w", s.Name, err)
+}
+
+// outOfSequence reports whether somebody else was faster: HTTP 500, for want of a conflict.
+func outOfSequence(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "update out of sequence")
+}
+
 // RemoveSecret removes a secret. Swarm refuses while the spec of a service names it.
 func (e *Engine) RemoveSecret(ctx context.Context, id string) error {
 	if e.err != nil {
@@ -179,7 +211,7 @@ func (e *Engine) Update(ctx context.Context, u reconcile.ServiceUpdate) error {
 		_, err := e.cli.ServiceUpdate(ctx, s.ID, s.Version, spec, swarm.ServiceUpdateOptions{})
 		return err
 	})
-	if err != nil && strings.Contains(err.Error(), "update out of sequence") { // HTTP 500, for want of a conflict
+	if outOfSequence(err) {
 		return fmt.Errorf("%w: %w", reconcile.ErrNotUpdated, err)
 	}
 	if err != nil {

@@ -137,6 +137,7 @@ func TestSwarm(t *testing.T) {
 	expect(t, engines.RemoveSecret(soon(t), "local", spare[0].ID), "")
 
 	t.Run("configs", func(t *testing.T) { contract.Configs(t, Configs{e}, "configs") })
+	label(t, m, engines)
 
 	// A service of no task has nothing to follow, and one that is not there says so.
 	none := uint64(0)
@@ -145,6 +146,62 @@ func TestSwarm(t *testing.T) {
 	expect(t, engines.Update(soon(t), "local", reconcile.ServiceUpdate{ID: idle, Give: first}), "")
 	if err := engines.Update(soon(t), "local", reconcile.ServiceUpdate{ID: "nothing"}); !errors.Is(err, reconcile.ErrNotUpdated) {
 		t.Error("a service that is not there was updated")
+	}
+}
+
+// label asks what secrets hold, and gives them labels. Swarm's own answers to that are all there is to know it by.
+func label(t *testing.T, m dockertest.Manager, engines Engines) {
+	t.Helper()
+	const data = "what only the secret knows"
+	expect(t, engines.CreateSecret(soon(t), "local", reconcile.NewSecret{Name: "deep", Labels: map[string]string{"a": "1"}, Data: []byte(data)}), "")
+	listed := func() reconcile.Secret {
+		t.Helper()
+		all := engines.Swarm(soon(t), "local").Secrets
+		return all[slices.IndexFunc(all, func(s reconcile.Secret) bool { return s.Name == "deep" })]
+	}
+	is, before := listed(), m.Secret(t, "deep")
+	for _, other := range []string{data + "\n", data[1:], strings.ToUpper(data)} {
+		if holds, err := engines.LabelSecret(soon(t), "local", is, []byte(other)); holds || err != nil {
+			t.Errorf("holds %q: %v, %v", other, holds, err)
+		}
+	}
+	if diff := cmp.Diff(before, m.Secret(t, "deep")); diff != "" {
+		t.Errorf("other data changed the secret\n%s", diff)
+	}
+	start := time.Now()
+	if holds, err := engines.LabelSecret(soon(t), "local", is, []byte(data)); !holds || err != nil {
+		t.Errorf("holds what it does: %v, %v", holds, err)
+	}
+	t.Logf("one comparison took %s", time.Since(start).Round(time.Millisecond))
+	after := m.Secret(t, "deep")
+	if diff := cmp.Diff(before, after, cmpopts.IgnoreFields(swarm.Meta{}, "Version", "UpdatedAt")); diff != "" || after.Version.Index <= before.Version.Index {
+		t.Errorf("version %d, then %d (-before +after)\n%s", before.Version.Index, after.Version.Index, diff)
+	}
+
+	// What was listed before that is out of date, and says nothing.
+	is.Labels = map[string]string{"a": "2"}
+	gone := is
+	gone.ID = "nothing"
+	for _, row := range []struct {
+		of         reconcile.Secret
+		data, want string
+	}{
+		{is, data, "somebody else changed secret deep at the same time; try again"},
+		{is, "", "nothing to compare secret deep with"},
+		{gone, data, "compare secret deep: Error response from daemon: secret nothing not found"},
+	} {
+		holds, err := engines.LabelSecret(soon(t), "local", row.of, []byte(row.data))
+		if holds {
+			t.Errorf("%+v is said to hold it", row.of)
+		}
+		expect(t, err, row.want)
+	}
+	if got := listed().Labels["a"]; got != "1" {
+		t.Errorf("the label is %s", got)
+	}
+	is.Version = listed().Version
+	if holds, err := engines.LabelSecret(soon(t), "local", is, []byte(data)); !holds || err != nil || listed().Labels["a"] != "2" {
+		t.Errorf("another label: %v, %v, %+v", holds, err, listed())
 	}
 }
 
@@ -163,8 +220,9 @@ func TestNoManager(t *testing.T) {
 		if engines.Swarm(soon(t), host).Err == "" {
 			t.Errorf("%s lists a Swarm", host)
 		}
+		_, compared := engines.LabelSecret(soon(t), host, reconcile.Secret{}, []byte("x"))
 		for _, err := range []error{
-			engines.CreateSecret(soon(t), host, reconcile.NewSecret{}), engines.RemoveSecret(soon(t), host, "x"),
+			compared, engines.CreateSecret(soon(t), host, reconcile.NewSecret{}), engines.RemoveSecret(soon(t), host, "x"),
 			engines.Update(soon(t), host, reconcile.ServiceUpdate{}),
 		} {
 			if err == nil {

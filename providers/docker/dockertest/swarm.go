@@ -139,6 +139,16 @@ func (m Manager) Service(t testing.TB, id string) swarm.Service {
 	return s
 }
 
+// Secret reads what can be read of a secret.
+func (m Manager) Secret(t testing.TB, name string) swarm.Secret {
+	t.Helper()
+	s, _, err := m.Client.SecretInspectWithRaw(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 // Secrets are the names of the secrets there are.
 func (m Manager) Secrets(t testing.TB) []string {
 	t.Helper()
