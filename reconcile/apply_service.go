@@ -3,6 +3,7 @@ package reconcile
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -46,26 +47,46 @@ func (r *run) placeSecrets(steps []Step) {
 	}
 }
 
-// make makes the secrets of a binding that are not there.
+// make makes the secrets of a binding that are not there, and marks those that are there without its mark.
 func (r *run) make(b *spec.Binding) error {
 	m, _ := r.material(b, r.st)
 	refs := r.refs(b, m)
 	for i, f := range r.files(b, located{}, m) {
-		if unmade(r.w.Swarms[b.Host.Name], refs[i:i+1]) == "" {
+		if r.unmade(b, refs[i:i+1]) == "" {
 			continue
 		}
 		data, err := secretData(r.Providers, f)
 		if err != nil {
 			return err
 		}
-		err = r.Swarms.CreateSecret(r.ctx, b.Host.Name, NewSecret{Name: refs[i].Name, Data: data, Labels: map[string]string{
+		s := NewSecret{Name: refs[i].Name, Data: data, Labels: map[string]string{
 			ProjectLabel: r.Spec.Project, SecretInstallation: r.st.Installation, SecretBinding: b.Name, SecretFile: f.spec.Name,
-		}})
+		}}
+		if is := r.w.Swarms[b.Host.Name].named(s.Name); is != nil {
+			err = r.markSecret(b, *is, s)
+		} else {
+			err = r.Swarms.CreateSecret(r.ctx, b.Host.Name, s)
+		}
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// markSecret gives a secret that has one of our names our labels, which it may have lost. Only what it holds shows
+// whether it is ours.
+func (r *run) markSecret(b *spec.Binding, is Secret, want NewSecret) error {
+	labels := map[string]string{}
+	maps.Copy(labels, is.Labels) // what others wrote there stays
+	maps.Copy(labels, want.Labels)
+	is.Labels = labels
+	holds, err := r.Swarms.LabelSecret(r.ctx, b.Host.Name, is, want.Data)
+	if err == nil && !holds {
+		err = fmt.Errorf("secret %s was not made by certwright, and does not hold what %s should: "+
+			"take it from its services and remove it with `docker secret rm %[1]s`", is.Name, want.Labels[SecretFile])
+	}
+	return err
 }
 
 // update gives a service its binding's secrets. It is recorded before it is done: one that is cut short counts.
@@ -142,12 +163,14 @@ func (r *run) push(b *spec.Binding, t Target, refs []SecretRef) error {
 		}
 	}
 	for _, ref := range refs {
-		made := r.swarms[t.Host].Secrets
-		i := slices.IndexFunc(made, func(s Secret) bool { return s.Name == ref.Name })
-		if i < 0 {
+		s := r.swarms[t.Host].named(ref.Name)
+		switch {
+		case s == nil:
 			return fmt.Errorf("%w: secret %s is not there any more", ErrNotUpdated, ref.Name)
+		case !r.marked(b, *s): // somebody made it after we looked
+			return fmt.Errorf("%w: secret %s is not marked as ours", ErrNotUpdated, ref.Name)
 		}
-		ref.ID = made[i].ID
+		ref.ID = s.ID
 		u.Give = append(u.Give, ref)
 	}
 	return r.Swarms.Update(r.ctx, t.Host, u)

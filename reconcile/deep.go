@@ -42,18 +42,18 @@ func Deep(ctx context.Context, p Providers, s *spec.Spec, w World, names []strin
 // compare reports whether a secret that was seen holds what a file should.
 func (v *view) compare(ctx context.Context, p Providers, host, name string, f wantedFile) (holds bool, err error) {
 	swarm := v.w.Swarms[host]
-	if swarm.Err != "" {
+	s := swarm.named(name)
+	switch {
+	case swarm.Err != "":
 		return false, errors.New(swarm.Err)
-	}
-	i := slices.IndexFunc(swarm.Secrets, func(s Secret) bool { return s.Name == name })
-	if i < 0 {
+	case s == nil:
 		return false, errors.New("there is no such secret")
 	}
 	data, err := secretData(p, f)
 	if err != nil {
 		return false, err
 	}
-	return p.Swarms.LabelSecret(ctx, host, swarm.Secrets[i], data)
+	return p.Swarms.LabelSecret(ctx, host, *s, data)
 }
 
 // secretData is what the secret of a file holds.

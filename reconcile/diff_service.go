@@ -68,25 +68,24 @@ func (d *differ) secrets(b *spec.Binding, m material, pending []int) {
 	}
 	svc, at := d.service(b), ofService(b)
 	d.wanted[at] = b.Name
+	refs := d.refs(b, m)
 	if svc != nil {
-		if theirs := d.theirs(b, *svc); theirs != "" && !d.adopts(subject) {
+		if theirs := d.theirs(b, *svc, refs); theirs != "" && !d.adopts(subject) {
 			d.unresolved[b.Name] = true
 			d.refuse(Blocked, subject, fmt.Sprintf("service %s mounts a secret %s that was not made by certwright", svc.Name, theirs),
 				"give the file another name, take that secret from the service, or run `certwright adopt "+b.Name+"`")
 			return
 		}
 	}
-	var refs []SecretRef
 	placed, reason := 0, ""
-	if len(pending) > 0 { // what they hold is not known yet, and so neither are their names
-		d.unresolved[b.Name] = true
+	if len(pending) > 0 { // what they will hold is not known yet, and so neither are their names
+		d.unresolved[b.Name], refs = true, nil
 		reason = "follows its certificate"
 	} else {
-		refs = d.refs(b, m)
 		for _, r := range refs {
 			d.secretNames[r.Name] = true
 		}
-		reason = unmade(swarm, refs)
+		reason = d.unmade(b, refs)
 		if _, known := d.w.State.Places[at]; !known {
 			reason = "not placed"
 		}
@@ -101,49 +100,57 @@ func (d *differ) secrets(b *spec.Binding, m material, pending []int) {
 	d.update(b, *svc, refs, m, placed)
 }
 
-// unmade says which of the secrets is not there, or is "".
-func unmade(swarm Swarm, refs []SecretRef) string {
+// unmade says which of the secrets is not there or not marked, or is "".
+func (v *view) unmade(b *spec.Binding, refs []SecretRef) string {
 	for _, r := range refs {
-		if !slices.ContainsFunc(swarm.Secrets, func(s Secret) bool { return s.Name == r.Name }) {
+		switch s := v.w.Swarms[b.Host.Name].named(r.Name); {
+		case s == nil:
 			return "no secret holds what " + r.Target + " should"
+		case !v.marked(b, *s):
+			return "secret is not marked as ours: " + r.Target
 		}
 	}
 	return ""
 }
 
-// theirs names a secret of somebody else that a service mounts where a file of the binding belongs, or is "".
-func (v *view) theirs(b *spec.Binding, svc Service) string {
+// theirs names a secret of somebody else that a service mounts where a file of the binding belongs, or is "". One of a
+// name that is wanted only has to be marked, if it holds what its name says.
+func (v *view) theirs(b *spec.Binding, svc Service, refs []SecretRef) string {
 	for _, r := range svc.Secrets {
-		wanted := slices.ContainsFunc(b.Files, func(f spec.File) bool { return f.Name == r.Target })
-		there := slices.ContainsFunc(v.w.Swarms[b.Host.Name].Secrets, func(s Secret) bool { return s.ID == r.ID })
-		if wanted && there && !v.madeFor(b, r) {
+		taken := slices.ContainsFunc(b.Files, func(f spec.File) bool { return f.Name == r.Target })
+		wanted := slices.ContainsFunc(refs, func(w SecretRef) bool { return w.Name == r.Name })
+		if taken && !wanted && v.there(b, r) && !v.madeFor(b, r) {
 			return r.Name + " as " + r.Target
 		}
 	}
 	return ""
 }
 
+// there reports whether a secret that a service mounts is still there.
+func (v *view) there(b *spec.Binding, r SecretRef) bool {
+	return slices.ContainsFunc(v.w.Swarms[b.Host.Name].Secrets, func(s Secret) bool { return s.ID == r.ID })
+}
+
 // madeFor reports whether a secret is one that certwright made for the binding.
 func (v *view) madeFor(b *spec.Binding, r SecretRef) bool {
-	return slices.ContainsFunc(v.w.Swarms[b.Host.Name].Secrets, func(s Secret) bool {
-		return s.ID == r.ID && v.ours(s) && s.Labels[SecretBinding] == b.Name
-	})
+	return slices.ContainsFunc(v.w.Swarms[b.Host.Name].Secrets, func(s Secret) bool { return s.ID == r.ID && v.marked(b, s) })
 }
 
 // update plans the update of a service that does not mount what it should, or says what Swarm made of the last one.
 func (d *differ) update(b *spec.Binding, svc Service, refs []SecretRef, m material, placed int) {
 	subject := "binding/" + b.Name
 	reason := d.unlike(b, svc, refs)
+	if refs == nil || reason != "" && placed != 0 {
+		reason = "follows its files"
+	}
 	switch {
-	case svc.Updating() && reason == "" && placed == 0:
+	case svc.Updating() && reason == "":
 		d.refuse(Waiting, subject, "waits for the update of service "+svc.Name+" that is under way", "")
 		d.onTheWire(b, m)
 		return
 	case svc.Updating():
 		d.refuse(Stale, subject, "service "+svc.Name+" has other secrets, and an update of it is under way", "run `certwright apply` when it is finished")
 		return
-	case placed != 0:
-		reason = "follows its files"
 	case reason == "" && svc.Update == "paused":
 		d.refuse(Failed, subject, fmt.Sprintf("Swarm has paused the update of %s: %s", svc.Name, svc.Message),
 			"look at the logs of its tasks; `docker service rollback "+svc.Name+"` goes back, `docker service update --force` tries again")
@@ -170,6 +177,8 @@ func (v *view) unlike(b *spec.Binding, svc Service, refs []SecretRef) string {
 			return want.Target + " is not mounted"
 		}
 		switch is := svc.Secrets[i]; {
+		case !v.there(b, is):
+			return "its secret is gone: " + want.Target
 		case is.Name != want.Name && !v.madeFor(b, is):
 			return "somebody else's secret: " + want.Target
 		case is.Name != want.Name:

@@ -42,6 +42,7 @@ type swarm struct {
 	refuses string            // what becomes of updates: Swarm's message when it rolls them back
 	fails   error             // what Update answers before it does anything
 	holds   map[string][]byte // what is in secrets, by id
+	before  *reconcile.Secret // somebody makes it before the next one is made
 	made    []reconcile.NewSecret
 	updates int
 	lists   int
@@ -74,6 +75,10 @@ func (s *swarm) Swarm(context.Context, string) reconcile.Swarm {
 }
 
 func (s *swarm) CreateSecret(_ context.Context, _ string, n reconcile.NewSecret) error {
+	if s.before != nil {
+		s.now.Secrets, s.before = append(s.now.Secrets, *s.before), nil
+		return nil // the name is taken
+	}
 	s.made = append(s.made, n)
 	if s.holds == nil {
 		s.holds = map[string][]byte{}
@@ -148,7 +153,10 @@ func newServiceEstate(t *testing.T) (*estate, *swarm) {
 
 // TestServiceDiff has a row for each reason that a plan gives about a service.
 func TestServiceDiff(t *testing.T) {
-	const update = "1 update service shop_api: "
+	const (
+		update   = "1 update service shop_api: "
+		unmarked = "1 place api in secrets of service shop_api: secret is not marked as ours: ca.pem\n"
+	)
 	for _, row := range []struct {
 		name string
 		do   func(e *estate, s *swarm)
@@ -175,6 +183,50 @@ func TestServiceDiff(t *testing.T) {
 			},
 			update + "older secret version: ca.pem\n",
 		},
+		{"marks are gone", func(_ *estate, s *swarm) { s.now.Secrets[0].Labels = nil }, unmarked},
+		{
+			"marks of another binding", func(_ *estate, s *swarm) {
+				s.now.Secrets[0].Labels = maps.Clone(s.now.Secrets[0].Labels)
+				s.now.Secrets[0].Labels["certwright.binding"] = "other"
+			},
+			unmarked,
+		},
+		{
+			"marks are gone, under way", func(_ *estate, s *swarm) {
+				s.now.Secrets[0].Labels, s.service().Update = nil, "updating"
+			},
+			unmarked + "Waiting binding/api: waits for the update of service shop_api that is under way\n",
+		},
+		{
+			"marks are gone, not mounted", func(_ *estate, s *swarm) {
+				s.now.Secrets[0].Labels, s.service().Secrets = nil, s.service().Secrets[1:]
+			},
+			unmarked + "2 update service shop_api: follows its files [1]\n",
+		},
+		{
+			"marks are gone, renewal", func(_ *estate, s *swarm) {
+				s.now.Secrets[0].Labels = nil
+				time.Sleep(21 * 24 * time.Hour)
+			},
+			"1 issue api: expires soon\n2 place api in secrets of service shop_api: follows its certificate [1]\n3 update service shop_api: follows its files [2]\n",
+		},
+		{
+			"another of the same name", func(_ *estate, s *swarm) { s.now.Secrets[0].ID = "new" },
+			update + "its secret is gone: ca.pem\n",
+		},
+		{
+			"rolled back to one that is gone", func(_ *estate, s *swarm) {
+				s.service().Secrets[0].ID, s.service().Secrets[0].Name = "old", "shop-api-ca.pem-000000000000"
+			},
+			update + "its secret is gone: ca.pem\n",
+		},
+		{
+			"deployed without any, renewal", func(_ *estate, s *swarm) {
+				s.service().Secrets = nil
+				time.Sleep(21 * 24 * time.Hour)
+			},
+			"1 issue api: expires soon\n2 place api in secrets of service shop_api: follows its certificate [1]\n3 update service shop_api: follows its files [2]\n",
+		},
 		{"mode", func(_ *estate, s *swarm) { s.service().Secrets[0].Mode = 0o444 }, update + "mode differs: ca.pem\n"},
 		{"user", func(_ *estate, s *swarm) { s.service().Secrets[0].UID = 0 }, update + "owner differs: ca.pem\n"},
 		{"group", func(_ *estate, s *swarm) { s.service().Secrets[0].GID = 0 }, update + "owner differs: ca.pem\n"},
@@ -194,8 +246,10 @@ func TestServiceDiff(t *testing.T) {
 		{
 			"mounted by another installation", func(_ *estate, s *swarm) {
 				s.now.Secrets[0].Labels = map[string]string{"certwright.project": "shop", "certwright.installation": "other", "certwright.binding": "api"}
+				s.now.Secrets[0].Name += "-theirs"
+				s.service().Secrets[0].Name = s.now.Secrets[0].Name
 			},
-			"Blocked binding/api: service shop_api mounts a secret %s as ca.pem that was not made by certwright\n",
+			"Blocked binding/api: service shop_api mounts a secret %s-theirs as ca.pem that was not made by certwright\n",
 		},
 		{
 			"mounted by others, adopted", func(e *estate, s *swarm) {
@@ -248,6 +302,63 @@ func TestServiceDiff(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestServiceMarks puts labels back that somebody took from a secret, and leaves the service in peace.
+func TestServiceMarks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, s := newServiceEstate(t)
+		was := s.now.Secrets[0].Labels
+		s.now.Secrets[0].Labels = map[string]string{"theirs": "1", "certwright.binding": "other"}
+		s.updates, s.made = 0, nil
+		if out := e.converge(); out.Err != nil || s.updates != 0 || len(s.made) != 0 || !out.Plan.Empty() || len(out.Plan.Blocked) > 0 {
+			t.Errorf("%d updates, %d secrets made, %v, left is\n%s", s.updates, len(s.made), out.Err, text(out.Plan))
+		}
+		want := maps.Clone(was)
+		want["theirs"] = "1"
+		if diff := cmp.Diff(want, s.now.Secrets[0].Labels); diff != "" {
+			t.Errorf("the labels (-want +got)\n%s", diff)
+		}
+		// It goes with its time, as all of ours do.
+		for range 2 {
+			e.wish("identity/api")
+			e.converge()
+		}
+		if slices.ContainsFunc(s.now.Secrets, func(x reconcile.Secret) bool { return x.Labels["theirs"] != "" }) {
+			t.Errorf("left are %v", s.now.Secrets)
+		}
+	})
+}
+
+// TestServiceSquatted has somebody make a secret under a name of ours before we do. It is given to no service.
+func TestServiceSquatted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, at := range []string{"before the look", "after the look"} {
+			e, s := newServiceEstate(t)
+			name := s.named("ca.pem")
+			squat := reconcile.Secret{ID: "squat", Name: name}
+			s.drop(name)
+			s.service().Secrets, s.updates = s.service().Secrets[1:], 0
+			if at == "before the look" {
+				s.now.Secrets = append(s.now.Secrets, squat)
+			} else {
+				s.before = &squat
+			}
+			out := e.converge()
+			want := "secret " + name + " was not made by certwright, and does not hold what ca.pem should: " +
+				"take it from its services and remove it with `docker secret rm " + name + "`"
+			if s.updates != 0 || out.Err == nil || !strings.Contains(out.Err.Error(), want) {
+				t.Errorf("%s: %d updates, %v", at, s.updates, out.Err)
+			}
+			if i := slices.IndexFunc(s.now.Secrets, isNamed(name)); i < 0 || s.now.Secrets[i].ID != squat.ID || len(s.now.Secrets[i].Labels) > 0 {
+				t.Errorf("%s: the secrets are %v", at, s.now.Secrets)
+			}
+			s.drop(name)
+			if out := e.converge(); out.Err != nil || s.updates != 1 || !out.Plan.Empty() {
+				t.Errorf("%s: once it is gone: %v, %d updates, left is\n%s", at, out.Err, s.updates, text(out.Plan))
+			}
+		}
+	})
 }
 
 // TestServiceInterrupts asks when a plan says that an update interrupts.

@@ -40,6 +40,15 @@ type Swarm struct {
 	Secrets  []Secret
 }
 
+// named is the secret of a name, or nil.
+func (s Swarm) named(name string) *Secret {
+	i := slices.IndexFunc(s.Secrets, func(x Secret) bool { return x.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return &s.Secrets[i]
+}
+
 // Service is a Swarm service.
 type Service struct {
 	ID, Name string
@@ -141,6 +150,11 @@ func (v *view) running(host string, svc Service) int {
 // ours reports whether a secret has the mark of this project and installation.
 func (v *view) ours(s Secret) bool {
 	return s.Labels[ProjectLabel] == v.s.Project && s.Labels[SecretInstallation] == v.w.State.Installation
+}
+
+// marked reports whether a secret has the mark of a binding of this project and installation.
+func (v *view) marked(b *spec.Binding, s Secret) bool {
+	return v.ours(s) && s.Labels[SecretBinding] == b.Name
 }
 
 // secretName names one version of a file: PROJECT-BINDING-FILE-HASH12, in the letters and the length Swarm allows.

@@ -109,7 +109,7 @@ func (v *view) secretLayers(b *spec.Binding) []Layer {
 	}
 	refs := v.refs(b, m)
 	placed, mounted := "as wanted in secrets", "there is no "+b.Consumer.String()
-	if why := unmade(swarm, refs); why != "" {
+	if why := v.unmade(b, refs); why != "" {
 		placed = "no: " + why
 	}
 	if svc != nil {

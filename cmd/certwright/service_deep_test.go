@@ -1,11 +1,13 @@
 package main
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/docker/docker/api/types/swarm"
 	"github.com/google/go-cmp/cmp"
@@ -106,4 +108,88 @@ func (s *swarmScene) replaced(spec swarm.SecretSpec, data []byte) {
 		s.t.Fatal(err)
 	}
 	s.remount("ca.pem", &swarm.SecretReference{SecretID: made.ID, SecretName: spec.Name})
+}
+
+// TestServiceMarks has somebody take our labels from a secret. They come back, and the service is left in peace. A secret
+// without them that holds something else is given to nobody.
+func TestServiceMarks(t *testing.T) {
+	t.Parallel()
+	s := newSwarmScene(t, nil)
+	s.want(exitDone, "apply", "--wait", "1m")
+	s.ready(2)
+	ca := s.mounted()[0]
+
+	// An update would show in the spec before; the rest Swarm writes by itself.
+	specs := func() (all [2]*swarm.ServiceSpec) {
+		t.Helper()
+		svc := s.m.Service(t, s.service)
+		return [2]*swarm.ServiceSpec{&svc.Spec, svc.PreviousSpec}
+	}
+	at := specs()
+
+	was := s.m.Secret(t, ca)
+	unmark := func() {
+		t.Helper()
+		is := s.m.Secret(t, ca)
+		is.Spec.Labels = map[string]string{"theirs": "1"}
+		if err := s.m.Client.SecretUpdate(t.Context(), is.ID, is.Version, is.Spec); err != nil {
+			t.Fatal(err)
+		}
+		s.state("Progressing", "secret is not marked as ours: ca.pem")
+		r := s.want(exitPending, "plan", "--exit-code")
+		if want := "place api in secrets of service " + s.name + "  secret is not marked as ours: ca.pem\n"; !strings.Contains(r.out, "1 step, interrupting nothing") || !strings.Contains(r.out, want) {
+			t.Errorf("plan:\n%s", r.out)
+		}
+		if r := s.want(exitDone, "why", "api"); !strings.Contains(r.out, "placed   no: secret is not marked as ours: ca.pem\n") {
+			t.Errorf("why:\n%s", r.out)
+		}
+	}
+	marked := func(when string) {
+		t.Helper()
+		s.ready(2)
+		want := maps.Clone(was.Spec.Labels)
+		want["theirs"] = "1"
+		if diff := cmp.Diff(want, s.m.Secret(t, ca).Spec.Labels); diff != "" {
+			t.Errorf("%s, the labels (-want +got)\n%s", when, diff)
+		}
+		if diff := cmp.Diff(at, specs()); diff != "" {
+			t.Errorf("%s: the service was updated (-before +after)\n%s", when, diff)
+		}
+	}
+	unmark()
+	s.want(exitDone, "apply")
+	marked("after an apply")
+	for _, when := range []string{"before", "after", "lost"} {
+		unmark()
+		s.at = s.at.Add(time.Minute)
+		if _, what := s.run("1."+when+".POST /secrets", "apply"); what != "POST /secrets/{id}/update" {
+			t.Fatalf("%s: struck was %q", when, what)
+		}
+		s.want(exitDone, "apply")
+		marked(when)
+	}
+
+	s.replaced(swarm.SecretSpec{Annotations: swarm.Annotations{Name: ca}}, []byte("forged"))
+	s.at = s.at.Add(time.Minute)
+	was = s.m.Secret(t, ca)
+	at = specs()
+	r := s.want(exitPart, "apply")
+	want := "secret " + ca + " was not made by certwright, and does not hold what ca.pem should: " +
+		"take it from its services and remove it with `docker secret rm " + ca + "`"
+	if !strings.Contains(r.out+r.err, want) {
+		t.Errorf("a forged secret:\n%s%s", r.out, r.err)
+	}
+	if diff := cmp.Diff(at, specs()); diff != "" {
+		t.Errorf("the service was updated (-before +after)\n%s", diff)
+	}
+	if diff := cmp.Diff(was, s.m.Secret(t, ca)); diff != "" {
+		t.Errorf("the forged secret (-before +after)\n%s", diff)
+	}
+	s.want(exitPart, "verify", "--deep")
+	taken := s.remount("ca.pem", nil)
+	if err := s.m.Client.SecretRemove(t.Context(), taken.SecretID); err != nil {
+		t.Fatal(err)
+	}
+	s.want(exitDone, "apply", "--wait", "1m")
+	s.ready(2)
 }

@@ -283,7 +283,8 @@ func TestServiceOfOthers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.remount("cert.pem", &swarm.SecretReference{SecretID: made.ID, SecretName: "by-hand"})
+	byHand := &swarm.SecretReference{SecretID: made.ID, SecretName: "by-hand"}
+	s.remount("cert.pem", byHand)
 	s.want(exitPart, "apply")
 	s.state("Blocked", "by-hand as cert.pem that was not made by certwright")
 	if got := s.mounted(); !slices.Equal(got, []string{"by-hand"}) {
@@ -295,6 +296,19 @@ func TestServiceOfOthers(t *testing.T) {
 	if got := s.mounted(); len(got) != 3 || slices.Contains(got, "by-hand") || !slices.Contains(s.m.Secrets(t), "by-hand") {
 		t.Errorf("after adopt the service mounts %v, and there are %v", got, s.m.Secrets(t))
 	}
+
+	// The same again, when all was well.
+	s.remount("cert.pem", byHand)
+	s.state("Blocked", "by-hand as cert.pem that was not made by certwright")
+	r := s.want(exitDone, "why", "api")
+	for _, want := range []string{"placed   as wanted in secrets\n", s.name + ": somebody else's secret: cert.pem", "or run `certwright adopt api`\n"} {
+		if !strings.Contains(r.out, want) {
+			t.Errorf("why does not say %q:\n%s", want, r.out)
+		}
+	}
+	s.want(exitDone, "adopt", "api")
+	s.want(exitDone, "apply", "--wait", "1m")
+	s.ready(2)
 }
 
 // TestServiceCrashes has tasks that refuse the new certificate: Swarm rolls back, and certwright does not try for ever.

@@ -35,7 +35,7 @@ var Calls = []Call{
 	{"GET", "/tasks", "list the tasks: their secrets are still needed"},
 	{"GET", "/secrets", "list the secrets; what is in them cannot be read"},
 	{"POST", "/secrets/create", "make a secret for a file of a binding"},
-	{"POST", "/secrets/{id}/update", "`verify --deep`: ask whether a secret holds what it should, with the labels it has"},
+	{"POST", "/secrets/{id}/update", "ask whether a secret holds what it should, and label one that does; `verify --deep` sends the labels it has"},
 	{"POST", "/services/{id}/update", "give a service other secrets, and change nothing else of it"},
 	{"DELETE", "/secrets/{id}", "remove a secret of ours that nothing uses"},
 	{"GET", "/configs", "read the store, where it is in the Swarm; find its older generations"},
