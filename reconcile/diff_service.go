@@ -70,10 +70,9 @@ func (d *differ) secrets(b *spec.Binding, m material, pending []int) {
 	d.wanted[at] = b.Name
 	refs := d.refs(b, m)
 	if svc != nil {
-		if theirs := d.theirs(b, *svc, refs); theirs != "" && !d.adopts(subject) {
+		if r := d.theirs(b, *svc, refs); r != nil && !d.adopts(subject) {
 			d.unresolved[b.Name] = true
-			d.refuse(Blocked, subject, fmt.Sprintf("service %s mounts a secret %s that was not made by certwright", svc.Name, theirs),
-				"give the file another name, take that secret from the service, or run `certwright adopt "+b.Name+"`")
+			d.refuse(r.State, r.Subject, r.Reason, r.Hint)
 			return
 		}
 	}
@@ -113,17 +112,21 @@ func (v *view) unmade(b *spec.Binding, refs []SecretRef) string {
 	return ""
 }
 
-// theirs names a secret of somebody else that a service mounts where a file of the binding belongs, or is "". One of a
+// theirs refuses a service that mounts a secret of somebody else where a file of the binding belongs, or is nil. One of a
 // name that is wanted only has to be marked, if it holds what its name says.
-func (v *view) theirs(b *spec.Binding, svc Service, refs []SecretRef) string {
+func (v *view) theirs(b *spec.Binding, svc Service, refs []SecretRef) *Refusal {
 	for _, r := range svc.Secrets {
 		taken := slices.ContainsFunc(b.Files, func(f spec.File) bool { return f.Name == r.Target })
 		wanted := slices.ContainsFunc(refs, func(w SecretRef) bool { return w.Name == r.Name })
 		if taken && !wanted && v.there(b, r) && !v.madeFor(b, r) {
-			return r.Name + " as " + r.Target
+			return &Refusal{
+				Subject: "binding/" + b.Name, State: Blocked,
+				Reason: fmt.Sprintf("service %s mounts a secret %s as %s that was not made by certwright", svc.Name, r.Name, r.Target),
+				Hint:   "give the file another name, take that secret from the service, or run `certwright adopt " + b.Name + "`",
+			}
 		}
 	}
-	return ""
+	return nil
 }
 
 // there reports whether a secret that a service mounts is still there.

@@ -52,6 +52,7 @@ func (s Swarm) named(name string) *Secret {
 // Service is a Swarm service.
 type Service struct {
 	ID, Name string
+	Stack    string      // that it was deployed with; "" for none
 	Secrets  []SecretRef // of its spec
 	Previous []SecretRef // of the spec before, to which it can be rolled back
 	Replicas int         // tasks that should run; -1 for one on every node
@@ -157,10 +158,16 @@ func (v *view) marked(b *spec.Binding, s Secret) bool {
 	return v.ours(s) && s.Labels[SecretBinding] == b.Name
 }
 
-// secretName names one version of a file: PROJECT-BINDING-FILE-HASH12, in the letters and the length Swarm allows.
-// Equal names hold the same.
+// Swarm allows a secret's name this many letters, of which the last ones tell versions apart.
+const longestName, shortHash = 64, 12
+
+// secretName names one version of a file: PROJECT-BINDING-FILE-HASH12. Equal names hold the same.
 func secretName(project, binding, file string, version Fingerprint) string {
-	const most, short = 64, 12
+	return secretKey(project, binding, file) + "-" + string(version[:shortHash])
+}
+
+// secretKey is what the names of all versions of a file begin with, in the letters and the length Swarm allows.
+func secretKey(project, binding, file string) string {
 	name := strings.Map(func(r rune) rune {
 		switch {
 		case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9', strings.ContainsRune("-_.", r):
@@ -168,9 +175,9 @@ func secretName(project, binding, file string, version Fingerprint) string {
 		}
 		return '-'
 	}, project+"-"+binding+"-"+file)
-	if len(name) > most-1-short {
+	if len(name) > longestName-1-shortHash {
 		all := digest(project, binding, file)
-		name = name[:most-2-2*short] + "-" + string(all[:short])
+		name = name[:longestName-2-2*shortHash] + "-" + string(all[:shortHash])
 	}
-	return name + "-" + string(version[:short])
+	return name
 }

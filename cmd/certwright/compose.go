@@ -2,6 +2,10 @@ package main
 
 import (
 	"fmt"
+	"io/fs"
+	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"gopkg.in/yaml.v3"
@@ -9,14 +13,17 @@ import (
 	"github.com/certwright/certwright/reconcile"
 )
 
-// composeFile is the part of a Compose file that an override of mounts needs.
+// composeFile is the part of a Compose file that an override needs. It has no version: `docker stack deploy` takes that
+// for the newest.
 type composeFile struct {
-	Services map[string]composeServiceMounts `yaml:"services"`
-	Volumes  map[string]composeExternal      `yaml:"volumes,omitempty"`
+	Services map[string]composeOverride `yaml:"services"`
+	Volumes  map[string]composeExternal `yaml:"volumes,omitempty"`
+	Secrets  map[string]composeExternal `yaml:"secrets,omitempty"`
 }
 
-type composeServiceMounts struct {
-	Volumes []composeMount `yaml:"volumes"`
+type composeOverride struct {
+	Volumes []composeMount  `yaml:"volumes,omitempty"`
+	Secrets []composeSecret `yaml:"secrets,omitempty"`
 }
 
 type composeMount struct {
@@ -26,21 +33,41 @@ type composeMount struct {
 	ReadOnly bool   `yaml:"read_only"`
 }
 
+type composeSecret struct {
+	Source string `yaml:"source"`
+	Target string `yaml:"target"`
+	UID    string `yaml:"uid"`
+	GID    string `yaml:"gid"`
+	Mode   octal  `yaml:"mode"`
+}
+
 type composeExternal struct {
 	External bool   `yaml:"external"`
 	Name     string `yaml:"name"`
 }
 
+// octal is a mode as people write it. It stays a number, as `docker stack deploy` wants it.
+type octal fs.FileMode
+
+func (o octal) MarshalYAML() (any, error) {
+	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!int", Value: fmt.Sprintf("%04o", o)}, nil
+}
+
 func (a *app) composeCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "compose",
-		Short: "Print the Compose override that mounts what the bindings place",
-		Long: "Print the Compose override that mounts what the bindings place.\n\n" +
+		Use:   "compose [STACK]",
+		Short: "Print the override that mounts what the bindings place",
+		Long: "Print the override that mounts what the bindings place.\n\n" +
 			"A container that mounts a place already keeps it where it is; others get it at /certs. Volumes are external:\n" +
-			"they have to be there. Keep what is missing, in compose.override.yaml.",
-		Example: "  certwright compose > compose.override.yaml",
-		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+			"they have to be there. Keep what is missing, in compose.override.yaml.\n\n" +
+			"With STACK it gives the services of that stack the secrets they have now, so that `docker stack deploy` changes\n" +
+			"nothing about them: print it anew for every deploy. STACK may be left out where it is the only one, and no\n" +
+			"container is bound.",
+		Example: "  certwright compose > compose.override.yaml\n" +
+			"  certwright compose shop > override.yml",
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := a.open(cmd.Context(), false)
 			if err != nil {
 				return err
@@ -50,16 +77,12 @@ func (a *app) composeCommand() *cobra.Command {
 			if err != nil {
 				return a.lost(err)
 			}
-			f := composeFile{Services: map[string]composeServiceMounts{}, Volumes: map[string]composeExternal{}}
-			for _, m := range reconcile.Mounting(s.spec, w) {
-				mount := composeMount{Type: "bind", Source: m.At.Dir, Target: m.Target, ReadOnly: true}
-				if m.At.Volume != "" {
-					mount.Type, mount.Source = "volume", m.At.Volume
-					f.Volumes[m.At.Volume] = composeExternal{External: true, Name: m.At.Volume}
-				}
-				service := f.Services[m.Service]
-				service.Volumes = append(service.Volumes, mount)
-				f.Services[m.Service] = service
+			f, warnings, err := override(reconcile.Mounting(s.spec, w), reconcile.Stacks(s.spec, w), strings.Join(args, ""))
+			for _, text := range warnings {
+				fmt.Fprintf(a.err, "certwright: warning: %s\n", text)
+			}
+			if err != nil {
+				return err
 			}
 			e := yaml.NewEncoder(a.out)
 			e.SetIndent(2)
@@ -69,4 +92,80 @@ func (a *app) composeCommand() *cobra.Command {
 			return e.Close()
 		},
 	}
+}
+
+// override is the override of a stack, or of the containers if none is named. Where there are no containers it is that
+// of the only stack.
+func override(mounted []reconcile.Mounted, stacked []reconcile.Stacked, stack string) (f composeFile, warnings []string, err error) {
+	var stacks []string
+	for _, x := range stacked {
+		if x.Stack != "" && !slices.Contains(stacks, x.Stack) {
+			stacks = append(stacks, x.Stack)
+		}
+	}
+	slices.Sort(stacks)
+	switch {
+	case stack == "" && len(mounted) > 0:
+		for _, name := range stacks {
+			warnings = append(warnings, fmt.Sprintf("this is for containers; `certwright compose %s` prints what is for stack %s", name, name))
+		}
+		return containerOverride(mounted), warnings, nil
+	case stack == "" && len(stacks) > 1:
+		return f, nil, hinted{
+			fmt.Errorf("the bindings are of services of several stacks: %s", strings.Join(stacks, ", ")),
+			"name the one that is to be deployed: `certwright compose " + stacks[0] + "`",
+		}
+	case stack == "" && len(stacks) == 1:
+		stack = stacks[0]
+	}
+	return stackOverride(stacked, stacks, stack)
+}
+
+func containerOverride(mounted []reconcile.Mounted) composeFile {
+	f := composeFile{Services: map[string]composeOverride{}, Volumes: map[string]composeExternal{}}
+	for _, m := range mounted {
+		mount := composeMount{Type: "bind", Source: m.At.Dir, Target: m.Target, ReadOnly: true}
+		if m.At.Volume != "" {
+			mount.Type, mount.Source = "volume", m.At.Volume
+			f.Volumes[m.At.Volume] = composeExternal{External: true, Name: m.At.Volume}
+		}
+		service := f.Services[m.Service]
+		service.Volumes = append(service.Volumes, mount)
+		f.Services[m.Service] = service
+	}
+	return f
+}
+
+// stackOverride is the override of a stack. A service that is not there yet is left out. One whose secrets are not there
+// is an error: without them the next deploy would take from it what it has.
+func stackOverride(stacked []reconcile.Stacked, stacks []string, stack string) (f composeFile, warnings []string, err error) {
+	f = composeFile{Services: map[string]composeOverride{}, Secrets: map[string]composeExternal{}}
+	for _, x := range stacked {
+		switch r := x.Refused; {
+		case x.Stack == "" && (stack == "" || strings.HasPrefix(x.Service, stack+"_")):
+			warnings = append(warnings, fmt.Sprintf("%s is left out: %s", r.Subject, r.Reason))
+		case x.Stack != stack:
+		case r != nil:
+			return f, warnings, hinted{fmt.Errorf("%s: %s", r.Subject, r.Reason), r.Hint}
+		default:
+			f.add(x)
+		}
+	}
+	if len(f.Services) == 0 && len(warnings) == 0 && stack != "" {
+		return f, nil, unknown("stack", stack, stacks)
+	}
+	return f, warnings, nil
+}
+
+// add gives a service its secrets. `docker stack deploy` looks for variables in the values of a file, and takes $$ for $.
+func (f composeFile) add(x reconcile.Stacked) {
+	service := f.Services[x.Service]
+	for _, r := range x.Secrets {
+		service.Secrets = append(service.Secrets, composeSecret{
+			Source: r.Key, Target: strings.ReplaceAll(r.Target, "$", "$$"),
+			UID: strconv.Itoa(r.UID), GID: strconv.Itoa(r.GID), Mode: octal(r.Mode.Perm()),
+		})
+		f.Secrets[r.Key] = composeExternal{External: true, Name: r.Name}
+	}
+	f.Services[x.Service] = service
 }

@@ -65,8 +65,11 @@ func (e *Engine) noManager(err error) string {
 	return e.silence(err)
 }
 
+// The label that `docker stack deploy` puts on what it makes (docker CLI, compose/convert).
+const stackLabel = "com.docker.stack.namespace"
+
 func service(s swarm.Service) reconcile.Service {
-	out := reconcile.Service{ID: s.ID, Name: s.Spec.Name, Secrets: references(s.Spec.TaskTemplate), Replicas: -1}
+	out := reconcile.Service{ID: s.ID, Name: s.Spec.Name, Stack: s.Spec.Labels[stackLabel], Secrets: references(s.Spec.TaskTemplate), Replicas: -1}
 	if s.PreviousSpec != nil {
 		out.Previous = references(s.PreviousSpec.TaskTemplate)
 	}
@@ -225,7 +228,8 @@ func (e *Engine) Update(ctx context.Context, u reconcile.ServiceUpdate) error {
 }
 
 // swapped gives the secrets of a service after an update. What somebody mounted meanwhile where something is to come is
-// not taken away.
+// not taken away. They are in the order of `docker stack deploy`, by name: Swarm replaces the tasks of a service whose
+// secrets change places.
 func swapped(is []*swarm.SecretReference, u reconcile.ServiceUpdate) ([]*swarm.SecretReference, error) {
 	var kept []*swarm.SecretReference
 	for _, r := range is {
@@ -246,6 +250,7 @@ func swapped(is []*swarm.SecretReference, u reconcile.ServiceUpdate) ([]*swarm.S
 			},
 		})
 	}
+	slices.SortStableFunc(kept, func(a, b *swarm.SecretReference) int { return strings.Compare(a.SecretName, b.SecretName) })
 	return kept, nil
 }
 
