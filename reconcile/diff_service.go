@@ -149,7 +149,7 @@ func (d *differ) update(b *spec.Binding, svc Service, refs []SecretRef, m materi
 	switch {
 	case svc.Updating() && reason == "":
 		d.refuse(Waiting, subject, "waits for the update of service "+svc.Name+" that is under way", "")
-		d.onTheWire(b, m)
+		d.onTheWire(b, svc, m)
 		return
 	case svc.Updating():
 		d.refuse(Stale, subject, "service "+svc.Name+" has other secrets, and an update of it is under way", "run `certwright apply` when it is finished")
@@ -160,7 +160,7 @@ func (d *differ) update(b *spec.Binding, svc Service, refs []SecretRef, m materi
 		return
 	case reason == "":
 		d.down(b, svc)
-		d.onTheWire(b, m)
+		d.onTheWire(b, svc, m)
 		return
 	}
 	if placed == 0 && d.pushed(b, svc, refsPrint(refs)) {
@@ -247,10 +247,13 @@ func (d *differ) down(b *spec.Binding, svc Service) {
 	d.refuse(state, "binding/"+b.Name, fmt.Sprintf("%d%s tasks of service %s run", running, of, svc.Name), "look at `docker service ps "+svc.Name+"`")
 }
 
-// onTheWire says what is wrong with tasks that mount what they should.
-func (d *differ) onTheWire(b *spec.Binding, m material) {
+// onTheWire says what is wrong with tasks that mount what they should. One that an update has not come to yet does not.
+func (d *differ) onTheWire(b *spec.Binding, svc Service, m material) {
 	for _, c := range d.consumers(b) {
-		d.shown(b, c, m)
+		older := func(t Task) bool { return t.ID == c.Labels[swarmTask] && !slices.Equal(t.Secrets, svc.Secrets) }
+		if !svc.Updating() || !slices.ContainsFunc(d.w.Swarms[b.Host.Name].Tasks, older) {
+			d.shown(b, c, m)
+		}
 	}
 }
 

@@ -679,6 +679,40 @@ func TestServiceOnTheWire(t *testing.T) {
 	})
 }
 
+// TestServiceHalfway has a task that an update has not come to, which may serve what it has; the one that was replaced
+// may not.
+func TestServiceHalfway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, s := newServiceEstate(t)
+		e.read(strings.Replace(serviceYAML, "    secret:", "    probe: {port: 443}\n    secret:", 1))
+		serial := e.load().Identities["api"].Serial
+		s.service().Update = "updating"
+		s.now.Tasks[0].Secrets = s.service().Secrets
+		for _, row := range []struct {
+			replaced, older string // what they serve
+			want            string
+		}{
+			{serial, "01", "Waiting binding/api: waits for the update of service shop_api that is under way\n"},
+			{"01", "01", "Stale binding/api: api.1 serves 01, not " + serial + "\nWaiting binding/api: waits for the update of service shop_api that is under way\n"},
+		} {
+			w := e.observe()
+			engine := w.Engines["local"]
+			for i, serves := range []string{row.replaced, row.older} {
+				c := reconcile.Container{
+					Host: "local", ID: fmt.Sprintf("c%d", i+1), Name: fmt.Sprintf("api.%d", i+1), State: "running",
+					Labels: map[string]string{"com.docker.swarm.task.id": s.now.Tasks[i].ID},
+				}
+				engine.Containers = append(engine.Containers, c)
+				w.Served["api/"+c.ID] = reconcile.Served{Serial: serves}
+			}
+			w.Engines["local"] = engine
+			if diff := cmp.Diff(row.want, text(reconcile.Diff(e.spec, w, reconcile.Scope{Since: time.Now()}))); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		}
+	})
+}
+
 // TestServiceContested leaves a service in peace that somebody else keeps giving other secrets.
 func TestServiceContested(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

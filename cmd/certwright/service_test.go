@@ -275,6 +275,94 @@ func TestService(t *testing.T) {
 	}
 }
 
+// TestServiceSlowUpdate collects while the tasks of a service are replaced one by one, slowly. Somebody updates it for
+// another reason meanwhile: what the oldest task mounts is then in no spec any more, of now or before.
+func TestServiceSlowUpdate(t *testing.T) {
+	t.Parallel()
+	s := newSwarmScene(t, func(spec *swarm.ServiceSpec) {
+		three := uint64(3)
+		spec.Mode.Replicated.Replicas = &three
+		// The first tasks end for want of files: restarted and updated at once, a slot may be left with two tasks.
+		spec.TaskTemplate.RestartPolicy.Condition = swarm.RestartPolicyConditionNone
+	})
+	s.want(exitDone, "apply", "--wait", "1m")
+	first, older := s.ready(3), s.mounted()
+	change := func(how func(*swarm.ServiceSpec)) {
+		t.Helper()
+		svc := s.m.Service(t, s.service)
+		how(&svc.Spec)
+		if _, err := s.m.Client.ServiceUpdate(t.Context(), svc.ID, svc.Version, svc.Spec, swarm.ServiceUpdateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	change(func(spec *swarm.ServiceSpec) { spec.UpdateConfig.Delay = time.Hour })
+
+	s.at = s.at.Add(time.Minute)
+	if _, what := s.run("1.after.POST /services", "rotate", "identity/api"); what == "" {
+		t.Fatal("the service was not updated")
+	}
+	// halfway waits until that many tasks have older secrets and the others run, and collects.
+	halfway := func(old int) {
+		t.Helper()
+		dockertest.Poll(t, time.Minute, fmt.Sprintf("%d older tasks", old), func() error {
+			mounts := s.mounts()
+			if n := mounts[older[0]]; n != old || mounts[s.mounted()[0]] != 3-old {
+				return fmt.Errorf("the tasks mount %v", mounts)
+			}
+			return s.ending()
+		})
+		version := s.m.Service(t, s.service).Version
+		s.want(exitDone, "apply")
+		s.state("Waiting", "waits for the update of service "+s.name+" that is under way")
+		if now := s.m.Service(t, s.service).Version; now != version {
+			t.Errorf("apply changed the service from version %v to %v", version, now)
+		}
+		there := s.m.Secrets(t)
+		for name, n := range s.mounts() {
+			if !slices.Contains(there, name) {
+				t.Errorf("%s is gone, and %d tasks mount it", name, n)
+			}
+		}
+	}
+	halfway(2)
+	change(func(spec *swarm.ServiceSpec) { spec.Labels["for"] = "another reason" })
+	if before := s.m.Service(t, s.service).PreviousSpec; before.TaskTemplate.ContainerSpec.Secrets[0].SecretName == older[0] {
+		t.Fatal("the older secrets are in the spec of before: there is nothing to be seen here")
+	}
+	halfway(1)
+
+	change(func(spec *swarm.ServiceSpec) { spec.UpdateConfig.Delay = 0 })
+	s.settled()
+	dockertest.Poll(t, time.Minute, "the older tasks to end", s.ending)
+	s.want(exitDone, "apply", "--wait", "1m")
+	if serial := s.ready(3); serial == first {
+		t.Error("the serial is the same")
+	}
+	s.kept("in the end")
+	if there := s.m.Secrets(t); slices.Contains(there, older[0]) {
+		t.Errorf("nothing needs %s, and it is there", older[0])
+	}
+}
+
+// mounts counts the tasks that run, by the names of the secrets that they mount.
+func (s *swarmScene) mounts() map[string]int {
+	s.t.Helper()
+	tasks, err := s.m.Client.TaskList(s.t.Context(), swarm.TaskListOptions{Filters: filters.NewArgs(filters.Arg("service", s.service))})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	n := map[string]int{}
+	for _, t := range tasks {
+		if t.Status.State != swarm.TaskStateRunning {
+			continue
+		}
+		for _, r := range t.Spec.ContainerSpec.Secrets {
+			n[r.SecretName]++
+		}
+	}
+	return n
+}
+
 // TestServiceOfOthers leaves a secret that somebody else gave the service until it is adopted.
 func TestServiceOfOthers(t *testing.T) {
 	t.Parallel()
