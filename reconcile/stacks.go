@@ -8,8 +8,8 @@ import (
 
 // Stacked is what one binding gives a service of a stack.
 type Stacked struct {
-	Stack   string // "" while there is no such service
-	Service string // as the stack's file names it; as the spec does while there is no such service
+	Stack   string // "" while the service is not known
+	Service string // as the stack's file names it; as the spec does while the service is not known
 	Secrets []StackSecret
 	// Refused says why there are no secrets: Waiting for the service, or what has to be done before.
 	Refused *Refusal
@@ -51,11 +51,11 @@ func Stacks(s *spec.Spec, w World) []Stacked {
 func (v *view) stacked(b *spec.Binding, keys []string) (x Stacked, ok bool) {
 	subject, svc := "binding/"+b.Name, v.service(b)
 	if svc == nil {
-		reason := "there is no service " + b.Consumer.Service
+		r := &Refusal{Subject: subject, Reason: "there is no service " + b.Consumer.Service, State: Waiting}
 		if err := v.w.Swarms[b.Host.Name].Err; err != "" {
-			reason = err
+			r.Reason, r.Hint, r.State = err, "ask a manager of the Swarm", Failed
 		}
-		return Stacked{Service: b.Consumer.Service, Refused: &Refusal{Subject: subject, Reason: reason, State: Waiting}}, true
+		return Stacked{Service: b.Consumer.Service, Refused: r}, true
 	}
 	name, ok := strings.CutPrefix(svc.Name, svc.Stack+"_") // no name begins with "_"
 	if !ok {

@@ -143,7 +143,7 @@ func TestStacksRefused(t *testing.T) {
 		},
 		{
 			"no manager", func(_ *estate, s *swarm) { s.now = reconcile.Swarm{Err: "no manager"} },
-			reconcile.Refusal{Reason: "no manager", State: reconcile.Waiting},
+			reconcile.Refusal{Reason: "no manager", Hint: "ask a manager of the Swarm", State: reconcile.Failed},
 		},
 	} {
 		t.Run(row.name, func(t *testing.T) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io/fs"
 	"slices"
@@ -136,23 +137,26 @@ func containerOverride(mounted []reconcile.Mounted) composeFile {
 	return f
 }
 
-// stackOverride is the override of a stack. A service that is not there yet is left out. One whose secrets are not there
-// is an error: without them the next deploy would take from it what it has.
+// stackOverride is the override of a stack. A service that is not there yet is left out. One whose secrets are not there,
+// or not known, is an error: without them the next deploy would take from it what it has.
 func stackOverride(stacked []reconcile.Stacked, stacks []string, stack string) (f composeFile, warnings []string, err error) {
 	f = composeFile{Services: map[string]composeOverride{}, Secrets: map[string]composeExternal{}}
 	for _, x := range stacked {
 		switch r := x.Refused; {
-		case x.Stack == "" && (stack == "" || strings.HasPrefix(x.Service, stack+"_")):
-			warnings = append(warnings, fmt.Sprintf("%s is left out: %s", r.Subject, r.Reason))
-		case x.Stack != stack:
-		case r != nil:
-			return f, warnings, hinted{fmt.Errorf("%s: %s", r.Subject, r.Reason), r.Hint}
-		default:
+		case x.Stack == stack && r == nil:
 			f.add(x)
+		case x.Stack != stack && x.Stack != "":
+		case !r.State.Settled():
+			return f, warnings, hinted{fmt.Errorf("%s: %s", r.Subject, r.Reason), r.Hint}
+		case stack == "" || strings.HasPrefix(x.Service, stack+"_"):
+			warnings = append(warnings, fmt.Sprintf("%s is left out: %s", r.Subject, r.Reason))
 		}
 	}
 	if len(f.Services) == 0 && len(warnings) == 0 && stack != "" {
-		return f, nil, unknown("stack", stack, stacks)
+		return f, nil, hinted{
+			fmt.Errorf("no binding is of a service of stack %q", stack),
+			"the stacks of bound services: " + cmp.Or(strings.Join(stacks, ", "), "none"),
+		}
 	}
 	return f, warnings, nil
 }

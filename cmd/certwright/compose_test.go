@@ -20,6 +20,9 @@ func TestOverride(t *testing.T) {
 	waits := reconcile.Stacked{Service: "shop_later", Refused: &reconcile.Refusal{
 		Subject: "binding/later", Reason: "there is no service shop_later", State: reconcile.Waiting,
 	}}
+	unknown := reconcile.Stacked{Service: "shop_web", Refused: &reconcile.Refusal{
+		Subject: "binding/web", Reason: "no manager", Hint: "ask a manager of the Swarm", State: reconcile.Failed,
+	}}
 	mounted := []reconcile.Mounted{{Service: "db", At: reconcile.Location{Dir: "/srv/db"}, Target: "/certs"}}
 	const (
 		none       = "services: {}\n"
@@ -46,7 +49,10 @@ func TestOverride(t *testing.T) {
 		{"a service that is not there", nil, []reconcile.Stacked{web, waits}, "shop", left + "\n" + shop},
 		{"no service is there", nil, []reconcile.Stacked{waits}, "shop", left + "\n" + none},
 		{"no service is there and no stack named", nil, []reconcile.Stacked{waits}, "", left + "\n" + none},
-		{"another stack's service is not there", nil, []reconcile.Stacked{web, waits}, "blog", `no stack named "blog"`},
+		{"no Swarm", nil, []reconcile.Stacked{unknown}, "shop", "binding/web: no manager"},
+		{"no Swarm and no stack named", nil, []reconcile.Stacked{unknown}, "", "binding/web: no manager"},
+		{"no Swarm, for containers", mounted, []reconcile.Stacked{unknown}, "", containers},
+		{"another stack's service is not there", nil, []reconcile.Stacked{web, waits}, "blog", `no binding is of a service of stack "blog"`},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			f, warnings, err := override(row.mounted, row.stacked, row.stack)
