@@ -1,14 +1,13 @@
 package dockertest
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
+	"errors"
+	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -17,93 +16,131 @@ import (
 	"github.com/docker/docker/client"
 )
 
-// Manager is an engine of its own that manages a Swarm of one node, in a network namespace of its own: nothing of it is
-// reached by an address from outside.
+// Manager is an engine of its own that manages a Swarm, on a machine of its own as far as namespaces make one: its
+// network, its host name and its processes. Nothing of it is reached by an address from outside.
 type Manager struct {
 	Namespace string // of ip-netns(8)
+	Hostname  string // by which the Swarm knows the node
+	Address   string // in the network of its Swarm
 	Socket    string // the path of its unix socket
 	Client    *client.Client
+	machine   *machine
 }
 
 // Swarm starts an engine and makes it the manager of a new Swarm. Both end with the test. It needs root.
 func Swarm(t testing.TB) Manager {
+	t.Helper()
+	return SwarmOf(t, 1)[0]
+}
+
+// SwarmOf starts engines that manage a Swarm together, joined by a bridge. The first one founded it. All of it ends with
+// the test. It needs root.
+func SwarmOf(t testing.TB, managers int) []Manager {
 	t.Helper()
 	Engine(t) // where there is none, there is no dockerd either
 	Servers(t, "dockerd", "ip", "nsenter", "unshare")
 	if os.Getuid() != 0 {
 		without(t, "engine", "another engine needs root")
 	}
-	dir, err := os.MkdirTemp("", "certwright-swarm-")
+	all := make([]Manager, managers)
+	for i, n := range machines(t, managers) {
+		n.start(t)
+		all[i] = Manager{Namespace: n.name, Hostname: n.name, Address: n.address, Socket: n.socket, machine: n}
+	}
+	for i := range all {
+		all[i].Client = connected(t, all[i].Socket)
+	}
+	for _, m := range all {
+		m.answers(t)
+	}
+	first := all[0]
+	init := swarm.InitRequest{ListenAddr: first.Address + swarmPort, AdvertiseAddr: first.Address}
+	if managers > 1 {
+		init.Spec.Dispatcher.HeartbeatPeriod = 2 * time.Second // a node counts as down after three of them
+	}
+	if _, err := first.Client.SwarmInit(t.Context(), init); err != nil {
+		t.Fatalf("swarm init: %v", err)
+	}
+	for _, m := range all[1:] {
+		m.join(t, first)
+	}
+	return all
+}
+
+const swarmPort = ":2377"
+
+func connected(t testing.TB, socket string) *client.Client {
+	t.Helper()
+	c, err := client.NewClientWithOpts(client.WithHost("unix://"+socket), client.WithAPIVersionNegotiation())
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
-	})
-	name := "cw-" + strings.ToLower(rand.Text()[:8])
-	command(t, "ip", "netns", "add", name)
-	t.Cleanup(func() { _ = exec.Command("ip", "netns", "delete", name).Run() })
-	command(t, "ip", "-n", name, "link", "set", "lo", "up")
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
 
-	m := Manager{Namespace: name, Socket: filepath.Join(dir, "docker.sock")}
-	start(t, name, dir, m.Socket)
-	if m.Client, err = client.NewClientWithOpts(client.WithHost("unix://"+m.Socket), client.WithAPIVersionNegotiation()); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = m.Client.Close() })
-	Poll(t, time.Minute, "the other engine to answer", func() error {
+func (m Manager) answers(t testing.TB) {
+	t.Helper()
+	Poll(t, time.Minute, "the engine of "+m.Hostname+" to answer", func() error {
 		_, err := m.Client.Ping(t.Context())
 		return err
 	})
-	_, err = m.Client.SwarmInit(t.Context(), swarm.InitRequest{ListenAddr: "127.0.0.1:2377", AdvertiseAddr: "127.0.0.1"})
-	if err != nil {
-		t.Fatalf("swarm init: %v", err)
-	}
-	return m
 }
 
-// start runs dockerd in a network namespace. `ip netns exec` would hide the cgroups from it, so it is nsenter; its mounts
-// go with a mount namespace of its own.
-func start(t testing.TB, namespace, dir, socket string) {
+// join makes the engine one more manager of another's Swarm.
+func (m Manager) join(t testing.TB, first Manager) {
 	t.Helper()
-	empty := filepath.Join(dir, "daemon.json")
-	if err := os.WriteFile(empty, []byte("{}"), 0o600); err != nil {
+	is, err := first.Client.SwarmInspect(t.Context())
+	if err != nil {
 		t.Fatal(err)
 	}
-	dockerd := strings.Join([]string{
-		"exec", "dockerd", "--config-file", empty, "--data-root", dir + "/data", "--exec-root", dir + "/exec",
-		"--pidfile", dir + "/pid", "-H", "unix://" + socket, "--storage-driver", "vfs", "--bip", "172.31.0.1/24",
-	}, " ")
-	cmd := exec.Command("nsenter", "--net=/run/netns/"+namespace, "unshare", "-m", "sh", "-c", "mount -t tmpfs tmpfs /run && "+dockerd)
-	var said bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &said, &said
-	if err := cmd.Start(); err != nil {
-		t.Fatalf("start dockerd: %v", err)
+	err = m.Client.SwarmJoin(t.Context(), swarm.JoinRequest{
+		ListenAddr: m.Address + swarmPort, AdvertiseAddr: m.Address, RemoteAddrs: []string{first.Address + swarmPort}, JoinToken: is.JoinTokens.Manager,
+	})
+	if err != nil {
+		t.Fatalf("swarm join of %s: %v", m.Hostname, err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		select {
-		case <-ended:
-		case <-time.After(time.Minute):
-			_ = cmd.Process.Kill()
-			<-ended
+	first.Await(t, m.Hostname, swarm.NodeStateReady)
+}
+
+// Await waits until this manager says that a node is in a state.
+func (m Manager) Await(t testing.TB, hostname string, want swarm.NodeState) {
+	t.Helper()
+	Poll(t, time.Minute, hostname+" to be "+string(want), func() error {
+		nodes, err := m.Client.NodeList(t.Context(), swarm.NodeListOptions{})
+		for _, n := range nodes {
+			switch {
+			case n.Description.Hostname != hostname:
+			case n.Status.State == want:
+				return nil
+			default:
+				err = fmt.Errorf("it is %s", n.Status.State)
+			}
 		}
-		if t.Failed() {
-			lines := strings.Split(said.String(), "\n")
-			t.Logf("the other engine:\n%s", strings.Join(lines[max(0, len(lines)-30):], "\n"))
-		}
+		return cmp.Or(err, errors.New("no such node"))
 	})
 }
 
-func command(t testing.TB, argv ...string) {
+// Kill ends the engine and all that runs on its machine at once, as a power cut does. Its data stays.
+func (m Manager) Kill() { m.machine.kill() }
+
+// Start starts a machine that was killed, and waits until its engine answers.
+func (m Manager) Start(t testing.TB) {
 	t.Helper()
-	if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
-		t.Fatalf("%s: %v: %s", strings.Join(argv, " "), err, out)
-	}
+	m.machine.start(t)
+	m.answers(t)
+}
+
+// Cut takes the machine's cable out; Mend puts it back.
+func (m Manager) Cut(t testing.TB) {
+	t.Helper()
+	m.machine.link(t, "down")
+}
+
+// Mend undoes Cut.
+func (m Manager) Mend(t testing.TB) {
+	t.Helper()
+	m.machine.link(t, "up")
 }
 
 // Image makes the image of a kind on this engine.
