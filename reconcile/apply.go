@@ -16,8 +16,9 @@ import (
 // Event tells how a step goes.
 type Event struct {
 	Step Step
-	Done bool  // false when it begins
-	Err  error // why it failed; errSkipped when something it comes after did
+	Done bool   // false when it begins, and while it goes on
+	Said string // how far it is, while it goes on
+	Err  error  // why it failed; errSkipped when something it comes after did
 	Took time.Duration
 }
 
@@ -73,12 +74,13 @@ func (a Applier) Apply(ctx context.Context, w World, plan Plan) error {
 	r.remove(wave.removes)
 	r.collect(wave.collects)
 	r.forget(wave.forgets)
+	r.each(wave.swarms, r.swarm)
 	return r.err()
 }
 
 // waves are the steps of a plan by kind.
 type waves struct {
-	cas, issues, volumes, secrets, places, reloads, removes, collects, forgets []Step
+	cas, issues, volumes, secrets, places, reloads, removes, collects, forgets, swarms []Step
 }
 
 func (w *waves) add(s Step) {
@@ -103,6 +105,8 @@ func (w *waves) add(s Step) {
 		w.collects = append(w.collects, s)
 	case Forget:
 		w.forgets = append(w.forgets, s)
+	case RecordRotation, SetNodeLifetime, RotateSwarm, AwaitRotation:
+		w.swarms = append(w.swarms, s)
 	default:
 		panic(fmt.Sprintf("no way to carry out %T", s.Action))
 	}

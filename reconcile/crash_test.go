@@ -43,6 +43,10 @@ var flows = []struct {
 		e.ForeignFile(reconcile.Location{Host: "local", Dir: "/srv/roots"}, "ca.pem", []byte("someone else's"))
 		e.adopt("roots")
 	}},
+	{"rotation of the Swarm's root", true, func(e *estate) {
+		e.swarm.now = reconcile.Swarm{CA: swarmCA("1")}
+		e.read(estateYAML + "swarm: {nodeCertLifetime: 720h, rotation: 2}\n")
+	}},
 }
 
 // wish records that an identity shall be rotated.
@@ -167,6 +171,9 @@ func strike(t *testing.T, ready bool, begin func(*estate), f *fault) {
 			}
 		}
 		e.audit()
+		if e.spec.Swarm != nil && e.swarm.rotations != 1 {
+			t.Errorf("the Swarm's root was rotated %d times", e.swarm.rotations)
+		}
 		if t.Failed() {
 			t.Fatalf("after effect %d (%s) %s", f.at, f.what, f.kind)
 		}

@@ -9,9 +9,11 @@ import (
 
 // Scope bounds what a plan may be about.
 type Scope struct {
-	Only  []string  // bindings; empty for all. Identities and CAs they need come along; nothing is pruned
-	Prune Prune     // what may be removed because it left the spec
-	Since time.Time // when this run began: rungs of a ladder tried earlier are tried again
+	Only  []string // bindings; empty for all. Identities and CAs they need come along; nothing is pruned
+	Prune Prune    // what may be removed because it left the spec
+	// ForceRotation rotates a Swarm's root also while a node is not ready.
+	ForceRotation bool
+	Since         time.Time // when this run began: rungs of a ladder tried earlier are tried again
 }
 
 // Has reports whether the binding is in scope.
@@ -59,6 +61,9 @@ func Diff(s *spec.Spec, w World, scope Scope) Plan {
 	}
 	if len(scope.Only) == 0 && scope.Prune != PruneNone {
 		d.prune()
+	}
+	if len(scope.Only) == 0 {
+		d.swarm()
 	}
 	return d.plan
 }

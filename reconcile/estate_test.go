@@ -71,6 +71,7 @@ bindings:
 func newEstate(t *testing.T) *estate {
 	t.Helper()
 	e := &estate{World: memory.New(time.Now), t: t, ids: map[string][]string{}, swarm: &swarm{now: reconcile.Swarm{Err: "no manager"}}}
+	e.swarm.effects = func() reconcile.Around { return e.Around }
 	e.read(estateYAML)
 	bind := func(src, dst string) []reconcile.Mount {
 		return []reconcile.Mount{{Type: "bind", Source: src, Destination: dst}}

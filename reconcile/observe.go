@@ -85,20 +85,28 @@ func (w *World) load(ctx context.Context, p Providers, s *spec.Spec) error {
 func (w *World) list(ctx context.Context, p Providers, s *spec.Spec) error {
 	for i := range s.Bindings {
 		b := &s.Bindings[i]
-		if _, done := w.Engines[b.Host.Name]; !done && (b.Consumer != nil || b.Place.Directory == "") {
-			e := p.Engines.List(ctx, b.Host.Name)
-			if e.Named && e.Err != "" {
-				return errors.New(e.Err)
-			}
-			w.Engines[b.Host.Name] = e
+		if err := w.ask(ctx, p, b.Host.Name, b.Consumer != nil || b.Place.Directory == "", b.Place.Secrets != nil); err != nil {
+			return err
 		}
-		if _, done := w.Swarms[b.Host.Name]; !done && b.Place.Secrets != nil {
-			s := p.Swarms.Swarm(ctx, b.Host.Name)
-			if w.Engines[b.Host.Name].Named && s.Err != "" {
-				return errors.New(s.Err)
-			}
-			w.Swarms[b.Host.Name] = s
+	}
+	return w.ask(ctx, p, spec.LocalHost, s.Swarm != nil, s.Swarm != nil)
+}
+
+// ask lists an engine and its Swarm, each once.
+func (w *World) ask(ctx context.Context, p Providers, host string, engine, swarm bool) error {
+	if _, done := w.Engines[host]; !done && engine {
+		e := p.Engines.List(ctx, host)
+		if e.Named && e.Err != "" {
+			return errors.New(e.Err)
 		}
+		w.Engines[host] = e
+	}
+	if _, done := w.Swarms[host]; !done && swarm {
+		s := p.Swarms.Swarm(ctx, host)
+		if w.Engines[host].Named && s.Err != "" {
+			return errors.New(s.Err)
+		}
+		w.Swarms[host] = s
 	}
 	return nil
 }

@@ -49,7 +49,7 @@ func (p Plan) blocked(subject string) string {
 
 // Action is one kind of change; the set is closed.
 type Action interface {
-	// Subject is what is changed: ca/NAME, identity/NAME, binding/NAME, volume/NAME, secret/NAME.
+	// Subject is what is changed: ca/NAME, identity/NAME, binding/NAME, volume/NAME, secret/NAME, swarm/HOST.
 	Subject() string
 	// Kind is the word for it in a plan's JSON.
 	Kind() string

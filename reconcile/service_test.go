@@ -48,6 +48,10 @@ type swarm struct {
 	lists   int
 	under   int // updates under way
 	most    int // at once
+
+	effects   func() reconcile.Around // around what changes the Swarm itself; may be nil
+	rotations int
+	stays     string // a node that does not get on
 }
 
 func (s *swarm) service() *reconcile.Service { return &s.now.Services[0] }

@@ -33,6 +33,15 @@ type Status struct {
 	CAs        []CAStatus
 	Identities []IdentityStatus
 	Bindings   []BindingStatus
+	Swarm      *SwarmStatus // nil where no Swarm was asked
+}
+
+// SwarmStatus is the Swarm's own CA, and what is to be said of it.
+type SwarmStatus struct {
+	SwarmCA
+	Reason, Hint string
+	// Awaited is true while the root of a Swarm is rotated that the spec has wishes about.
+	Awaited bool
 }
 
 // CAStatus is a CA of the spec with what the store has of it.
@@ -87,6 +96,23 @@ func Assess(s *spec.Spec, w World, plan Plan) Status {
 		b := a.binding(&s.Bindings[i])
 		out.Converged = out.Converged && b.State.Settled()
 		out.Bindings = append(out.Bindings, b)
+	}
+	out.Swarm = a.swarm(spec.LocalHost)
+	return out
+}
+
+func (a assessor) swarm(host string) *SwarmStatus {
+	swarm, asked := a.w.Swarms[host]
+	if !asked || swarm.Err != "" {
+		return nil
+	}
+	out := &SwarmStatus{SwarmCA: swarm.CA, Reason: swarm.CA.Err, Awaited: swarm.CA.Rotating && a.s.Swarm != nil}
+	if r, ok := a.said[ofSwarm(host)]; ok {
+		out.Reason, out.Hint = r.Reason, r.Hint
+	} else if steps := a.steps[ofSwarm(host)]; len(steps) > 0 {
+		out.Reason = steps[0].Reason
+	} else if swarm.CA.Rotating {
+		out.Reason = "its root is being rotated: " + swarm.CA.progress()
 	}
 	return out
 }

@@ -27,6 +27,11 @@ type Swarms interface {
 	Update(ctx context.Context, host string, u ServiceUpdate) error
 	// RemoveSecret removes a secret by its id. One that is not there is success.
 	RemoveSecret(ctx context.Context, host, id string) error
+	// SwarmCA asks a Swarm about its CA and its nodes alone.
+	SwarmCA(ctx context.Context, host string) SwarmCA
+	// UpdateSwarm changes what a Swarm's spec says of its CA, all in one update, and returns when Swarm has taken it.
+	// With an error it is unknown whether it has, but for one that says that somebody else was faster.
+	UpdateSwarm(ctx context.Context, host string, u SwarmUpdate) error
 }
 
 // ErrNotUpdated: the service is as it was, because somebody else was faster or it cannot be updated.
@@ -38,6 +43,7 @@ type Swarm struct {
 	Services []Service
 	Tasks    []Task
 	Secrets  []Secret
+	CA       SwarmCA
 }
 
 // named is the secret of a name, or nil.

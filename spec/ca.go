@@ -179,6 +179,6 @@ func (p *parser) checkParent(m *mapping, ca *LocalCA, parent CA) {
 	case parent.Other != "":
 		p.errorf(m.get("parent"), "%s is a CA of kind %s: only local CAs sign intermediates", quote(parent.Name), parent.Other)
 	case parent.Local != nil && parent.Local.Lifetime > 0 && ca.Lifetime > parent.Local.Lifetime:
-		p.errorf(m.find("lifetime"), "lives longer (%s) than its parent %s (%s)", formatDuration(ca.Lifetime), quote(parent.Name), formatDuration(parent.Local.Lifetime))
+		p.errorf(m.find("lifetime"), "lives longer (%s) than its parent %s (%s)", FormatDuration(ca.Lifetime), quote(parent.Name), FormatDuration(parent.Local.Lifetime))
 	}
 }

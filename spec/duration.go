@@ -49,8 +49,8 @@ func parseDuration(s string) (time.Duration, bool) {
 	return sum, s != ""
 }
 
-// formatDuration is the inverse of parseDuration, without weeks.
-func formatDuration(d time.Duration) string {
+// FormatDuration writes a time as tls.yaml has it, without weeks: 30d, 1h30m.
+func FormatDuration(d time.Duration) string {
 	if d < time.Second {
 		return "0s"
 	}
@@ -75,9 +75,9 @@ func (p *parser) duration(v value, least, most time.Duration) time.Duration {
 	case !ok:
 		p.errorf(v, "%s is no time: want whole numbers with the units y w d h m s, like 30d or 1h30m", quote(v.node.Value))
 	case d < least:
-		p.errorf(v, "must be at least %s", formatDuration(least))
+		p.errorf(v, "must be at least %s", FormatDuration(least))
 	case d > most:
-		p.errorf(v, "must be at most %s", formatDuration(most))
+		p.errorf(v, "must be at most %s", FormatDuration(most))
 	default:
 		return d
 	}

@@ -27,8 +27,8 @@ func TestParseDuration(t *testing.T) {
 func TestFormatDuration(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		d := time.Duration(rapid.Int64Range(0, int64(maxLife/time.Second)).Draw(t, "seconds")) * time.Second
-		if back, ok := parseDuration(formatDuration(d)); !ok || back != d {
-			t.Errorf("%v prints as %s and reads as %v", d, formatDuration(d), back)
+		if back, ok := parseDuration(FormatDuration(d)); !ok || back != d {
+			t.Errorf("%v prints as %s and reads as %v", d, FormatDuration(d), back)
 		}
 	})
 }

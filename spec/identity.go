@@ -38,7 +38,7 @@ func (p *parser) issued(m *mapping, id *Identity) {
 	id.Subject = p.subject(m.get("subject"), id.Name)
 
 	if id.Renew.Before >= id.Lifetime {
-		p.errorf(m.find("renewBefore"), "%s before its end is no later than its start: it lives %s", formatDuration(id.Renew.Before), formatDuration(id.Lifetime))
+		p.errorf(m.find("renewBefore"), "%s before its end is no later than its start: it lives %s", FormatDuration(id.Renew.Before), FormatDuration(id.Lifetime))
 	}
 	hosts := func(n Name) bool { return n.Kind == DNSName || n.Kind == IPName }
 	if id.Usage(Server) && !slices.ContainsFunc(id.Names, hosts) {
@@ -110,8 +110,8 @@ func (p *parser) checkLife(m *mapping, id Identity, ca CA) {
 	}
 	switch {
 	case caLife/2 < life:
-		p.errorf(v, words, formatDuration(life), quote(ca.Name), formatDuration(caLife), "a CA must live two leaf lives, and should live six")
+		p.errorf(v, words, FormatDuration(life), quote(ca.Name), FormatDuration(caLife), "a CA must live two leaf lives, and should live six")
 	case caLife/6 < life:
-		p.warnf(v, words, formatDuration(life), quote(ca.Name), formatDuration(caLife), "a CA should live six leaf lives")
+		p.warnf(v, words, FormatDuration(life), quote(ca.Name), FormatDuration(caLife), "a CA should live six leaf lives")
 	}
 }

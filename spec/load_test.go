@@ -128,8 +128,7 @@ func TestLoadErrors(t *testing.T) {
 			map[string]string{"a.yaml": head + "store: {}\n", "b.yaml": head + "store: {}\ndefaults: {}\nswarm: {}\n"},
 			[]string{"a.yaml", "b.yaml"},
 			"b.yaml:2:1: project: stands in two files, first at a.yaml:2:1\n" +
-				"b.yaml:3:1: store: stands in two files, first at a.yaml:3:1\n" +
-				"b.yaml:5:1: swarm: not in this version",
+				"b.yaml:3:1: store: stands in two files, first at a.yaml:3:1",
 		},
 		"no version": {map[string]string{"a.yaml": head, "b.yaml": "cas: {}\n"}, []string{"a.yaml", "b.yaml"}, "b.yaml:1:1: version: missing"},
 		"no project": {

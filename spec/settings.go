@@ -141,8 +141,10 @@ func (p *parser) swarm(v value) {
 	if m == nil {
 		return
 	}
-	p.duration(m.get("nodeCertLifetime"), time.Hour, maxLife)
-	p.integer(m.get("rotation"), 0, 1<<31-1)
-	p.spec.Swarm = &Swarm{Pos: v.pos()}
-	p.later(v)
+	s := &Swarm{NodeCertLifetime: p.duration(m.get("nodeCertLifetime"), time.Hour, maxLife), Pos: v.pos()}
+	if m.has("rotation") {
+		n := p.integer(m.get("rotation"), 0, 1<<31-1)
+		s.Rotation = &n
+	}
+	p.spec.Swarm = s
 }

@@ -344,9 +344,11 @@ type Limits struct {
 	IssuesPerHour   int // issues of an identity that were neither due nor asked for; 5 by default
 }
 
-// Swarm is Swarm's own node CA; parsed, validated and refused by this version.
+// Swarm is what is wanted of the CA that a Swarm has for its nodes.
 type Swarm struct {
-	Pos Pos
+	NodeCertLifetime time.Duration // of the certificates of nodes; 0 leaves it as it is
+	Rotation         *int          // a counter: raising it rotates the root; nil leaves the root alone
+	Pos              Pos
 }
 
 // CAByName returns the CA of that name, or nil.

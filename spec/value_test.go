@@ -210,3 +210,13 @@ func TestValuesSecrets(t *testing.T) {
 	}, owned.Files)
 	same(t, "mode", 0o444, int(s.Bindings[2].Files[0].Mode))
 }
+
+func TestValuesSwarm(t *testing.T) {
+	two := 2
+	same(t, "swarm", &spec.Swarm{NodeCertLifetime: 30 * day, Rotation: &two}, ok(t, "swarm").Swarm)
+	s, err := spec.Parse([]spec.Input{{Name: "tls.yaml", Data: []byte("version: 1\nproject: shop\nswarm: {}\n")}}, env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, "swarm that is only looked at", &spec.Swarm{}, s.Swarm)
+}

@@ -18,8 +18,7 @@ import (
 
 // applying are the flags of apply and of what ends in one.
 type applying struct {
-	names     []string
-	prune     string
+	scoping
 	wait      time.Duration
 	initStore bool
 }
@@ -32,9 +31,9 @@ func (a *app) applyCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return a.apply(cmd.Context(), f, nil) },
 	}
-	c.Flags().DurationVar(&f.wait, "wait", 0, "also wait this long (as 90s or 2m) until every binding is Ready or Unverified")
+	c.Flags().DurationVar(&f.wait, "wait", 0, "also wait this long (as 90s or 2m) until every binding is Ready or Unverified, and no rotation of the Swarm's root is under way")
 	c.Flags().BoolVar(&f.initStore, "init-store", false, "make the store although CI is set")
-	a.scopeFlags(c, &f.names, &f.prune)
+	a.scopeFlags(c, &f.scoping)
 	return c
 }
 
@@ -49,7 +48,7 @@ func (a *app) apply(ctx context.Context, f applying, wish func(*spec.Spec, *reco
 		return err
 	}
 	a.warn(s.spec)
-	scope, err := scopeOf(s.spec, f.names, f.prune)
+	scope, err := f.scope(s.spec)
 	if err != nil {
 		return err
 	}
@@ -85,7 +84,8 @@ func cutShort() error {
 	return exit{exitPart, errors.New("interrupted; the next apply finishes the work")}
 }
 
-// await converges again and again until every binding is Ready or Unverified, or time is up.
+// await converges again and again until every binding is Ready or Unverified and the Swarm has no rotation to end, or
+// time is up.
 func (a *app) await(ctx context.Context, s *session, scope reconcile.Scope, patience time.Duration, out reconcile.Outcome, status reconcile.Status) (reconcile.Outcome, reconcile.Status, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -99,6 +99,9 @@ func (a *app) await(ctx context.Context, s *session, scope reconcile.Scope, pati
 				if scope.Has(b.Name) && b.State != reconcile.Ready && b.State != reconcile.Unverified {
 					fmt.Fprintf(a.out, "  … waiting up to %s for %s: %s\n", patience, b.Name, b.Reason)
 				}
+			}
+			if rotating(status, scope) {
+				fmt.Fprintf(a.out, "  … waiting up to %s for the Swarm: %s\n", patience, status.Swarm.Reason)
 			}
 		case <-time.After(500 * time.Millisecond):
 		}
@@ -121,7 +124,12 @@ func proved(s reconcile.Status, scope reconcile.Scope) bool {
 			return false
 		}
 	}
-	return true
+	return !rotating(s, scope)
+}
+
+// rotating reports whether a rotation of the Swarm's root is in scope and not over.
+func rotating(s reconcile.Status, scope reconcile.Scope) bool {
+	return s.Swarm != nil && s.Swarm.Awaited && len(scope.Only) == 0
 }
 
 // conclude says how the bindings stand now and gives the exit code. patience is how long they were waited for.
@@ -159,15 +167,21 @@ func (a *app) conclude(s *session, scope reconcile.Scope, patience time.Duration
 			return exit{code: exitPart}
 		}
 	}
+	if patience > 0 && rotating(status, scope) {
+		return exit{exitPart, fmt.Errorf("the rotation of the Swarm's root was not over within %s: %s", patience, status.Swarm.Reason)}
+	}
 	if patience > 0 && !done {
 		return exit{exitPart, fmt.Errorf("not every binding was Ready or Unverified within %s", patience)}
 	}
 	return nil
 }
 
-// left says what could not be cleared yet of bindings that left the spec.
+// left says what could not be cleared yet of bindings that left the spec, and what the Swarm waits for.
 func (a *app) left(s *spec.Spec, p reconcile.Plan) {
 	for _, r := range p.Waiting {
+		if strings.HasPrefix(r.Subject, "swarm/") {
+			a.refusals("Waiting", yellow, []reconcile.Refusal{r})
+		}
 		if name, ok := strings.CutPrefix(r.Subject, "binding/"); ok && s.BindingByName(name) == nil {
 			fmt.Fprintf(a.out, "  %s %s\n", name, r.Reason)
 		}
@@ -242,9 +256,10 @@ func record(ctx context.Context, s *session, wish func(*spec.Spec, *reconcile.St
 	}
 }
 
-func scopeOf(s *spec.Spec, names []string, prune string) (reconcile.Scope, error) {
-	scope := reconcile.Scope{Only: names}
-	switch prune {
+// scope is what the flags bound a plan of a spec to.
+func (f scoping) scope(s *spec.Spec) (reconcile.Scope, error) {
+	scope := reconcile.Scope{Only: f.names, ForceRotation: f.forceRotation}
+	switch f.prune {
 	case "true", "":
 		scope.Prune = reconcile.PruneSome
 	case "false":
@@ -252,7 +267,7 @@ func scopeOf(s *spec.Spec, names []string, prune string) (reconcile.Scope, error
 	case "all":
 		scope.Prune = reconcile.PruneAll
 	default:
-		return scope, fmt.Errorf("--prune is true, false or all, not %q", prune)
+		return scope, fmt.Errorf("--prune is true, false or all, not %q", f.prune)
 	}
-	return scope, only(s, names)
+	return scope, only(s, f.names)
 }

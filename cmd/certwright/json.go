@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/certwright/certwright/reconcile"
+	"github.com/certwright/certwright/spec"
 )
 
 func printJSON(w io.Writer, v any) error {
@@ -126,10 +127,41 @@ type statusDocument struct {
 	CAs        []caDocument       `json:"cas"`
 	Identities []identityDocument `json:"identities"`
 	Bindings   []bindingDocument  `json:"bindings"`
+	Swarm      *swarmDocument     `json:"swarm"`
+}
+
+type nodeDocument struct {
+	Name  string `json:"name"`
+	State string `json:"state"`
+	TLS   string `json:"tls"`
+}
+
+type swarmDocument struct {
+	Root     *string        `json:"root"`
+	NotAfter *string        `json:"notAfter"`
+	Lifetime *string        `json:"nodeCertLifetime"`
+	Rotating bool           `json:"rotating"`
+	Reason   string         `json:"reason"`
+	Hint     string         `json:"hint"`
+	Nodes    []nodeDocument `json:"nodes"`
+}
+
+func swarmJSON(s *reconcile.SwarmStatus) *swarmDocument {
+	if s == nil {
+		return nil
+	}
+	d := &swarmDocument{Root: word(s.Root), NotAfter: when(s.NotAfter), Rotating: s.Rotating, Reason: s.Reason, Hint: s.Hint, Nodes: []nodeDocument{}}
+	if s.Lifetime > 0 {
+		d.Lifetime = word(spec.FormatDuration(s.Lifetime))
+	}
+	for _, n := range s.Nodes {
+		d.Nodes = append(d.Nodes, nodeDocument{n.Name, n.State, s.TLS(n)})
+	}
+	return d
 }
 
 func statusJSON(project string, s reconcile.Status) statusDocument {
-	d := statusDocument{Project: project, Converged: s.Converged, CAs: []caDocument{}, Identities: []identityDocument{}, Bindings: []bindingDocument{}}
+	d := statusDocument{Project: project, Converged: s.Converged, CAs: []caDocument{}, Identities: []identityDocument{}, Bindings: []bindingDocument{}, Swarm: swarmJSON(s.Swarm)}
 	for _, c := range s.CAs {
 		ca := caDocument{Name: c.Name, Kind: c.Kind, Generations: []generationDocument{}}
 		for _, g := range c.Generations {

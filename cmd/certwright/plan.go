@@ -12,9 +12,9 @@ import (
 )
 
 func (a *app) planCommand() *cobra.Command {
-	var output, prune string
+	var output string
 	var exitCode bool
-	var names []string
+	var f scoping
 	c := &cobra.Command{
 		Use:   "plan",
 		Short: "Show what apply would do, and why; change nothing",
@@ -25,7 +25,7 @@ func (a *app) planCommand() *cobra.Command {
 				return err
 			}
 			defer s.close()
-			scope, err := scopeOf(s.spec, names, prune)
+			scope, err := f.scope(s.spec)
 			if err != nil {
 				return err
 			}
@@ -44,13 +44,21 @@ func (a *app) planCommand() *cobra.Command {
 	}
 	c.Flags().StringVarP(&output, "output", "o", "text", "text, json or markdown")
 	c.Flags().BoolVar(&exitCode, "exit-code", false, "exit with 3 if anything is blocked, else 2 if there are steps")
-	a.scopeFlags(c, &names, &prune)
+	a.scopeFlags(c, &f)
 	return c
 }
 
-func (a *app) scopeFlags(c *cobra.Command, names *[]string, prune *string) {
-	c.Flags().StringArrayVar(names, "only", nil, "only this binding, may be given several times")
-	c.Flags().StringVar(prune, "prune", "true", "true, false or all: whether what left the spec is removed; more than half of the bindings only with all")
+// scoping are the flags that bound a plan.
+type scoping struct {
+	names         []string
+	prune         string
+	forceRotation bool
+}
+
+func (a *app) scopeFlags(c *cobra.Command, f *scoping) {
+	c.Flags().StringArrayVar(&f.names, "only", nil, "only this binding, may be given several times")
+	c.Flags().StringVar(&f.prune, "prune", "true", "true, false or all: whether what left the spec is removed; more than half of the bindings only with all")
+	c.Flags().BoolVar(&f.forceRotation, "force-rotation", false, "rotate the Swarm's root also while a node is not ready")
 	c.Flags().BoolVar(&a.noCouriers, "no-couriers", false, "look by reading only; what cannot be seen so stays Unverified")
 }
 

@@ -26,16 +26,18 @@ func newProgress(a *app) *progress { return &progress{a: a, running: map[int]*ti
 func (p *progress) event(e reconcile.Event) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if e.Said != "" {
+		p.stop(e)
+		p.print("…", e, e.Said)
+		return
+	}
 	if !e.Done {
 		if p.done < listedSteps {
 			p.running[e.Step.ID] = time.AfterFunc(time.Second, func() { p.line("…", e, "under way") })
 		}
 		return
 	}
-	if t := p.running[e.Step.ID]; t != nil {
-		t.Stop()
-		delete(p.running, e.Step.ID)
-	}
+	p.stop(e)
 	if errors.Is(e.Err, reconcile.ErrChanged) {
 		if !p.yielded {
 			p.yielded = true
@@ -51,6 +53,14 @@ func (p *progress) event(e reconcile.Event) {
 		p.print(p.a.paint(green, sign(e.Step.Action)), e, "")
 	case p.done%100 == 0:
 		fmt.Fprintf(p.a.out, "  … %d steps\n", p.done)
+	}
+}
+
+// stop says nothing more of a step by itself.
+func (p *progress) stop(e reconcile.Event) {
+	if t := p.running[e.Step.ID]; t != nil {
+		t.Stop()
+		delete(p.running, e.Step.ID)
 	}
 }
 

@@ -91,7 +91,7 @@ func (a *app) adoptCommand() *cobra.Command {
 			if later {
 				return a.wish(cmd, "binding/"+args[0], wish)
 			}
-			return a.apply(cmd.Context(), applying{names: args}, wish)
+			return a.apply(cmd.Context(), applying{scoping: scoping{names: args}}, wish)
 		},
 	}
 	c.Flags().BoolVar(&later, "defer", false, "record the wish only: plan shows it, and the next pass carries it out")

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/certwright/certwright/reconcile"
+	"github.com/certwright/certwright/spec"
 )
 
 func (a *app) statusCommand() *cobra.Command {
@@ -93,7 +94,30 @@ func (a *app) statusTable(s *session, status reconcile.Status) {
 		t.row(i.Name, "serial "+short(i.Issued.Serial), "until "+stamp(i.Issued.NotAfter), renewal(i), i.Reason)
 	}
 	t.flush()
+	a.swarm(status.Swarm)
 	a.bindings(status, reconcile.Scope{})
+}
+
+// swarm prints the root of the Swarm's own CA, and a line for each node.
+func (a *app) swarm(s *reconcile.SwarmStatus) {
+	if s == nil {
+		return
+	}
+	fmt.Fprintln(a.out, "\nSwarm")
+	if s.Root != "" {
+		fmt.Fprintf(a.out, "  root %s  until %s  node certificates live %s\n", short(s.Root), stamp(s.NotAfter), spec.FormatDuration(s.Lifetime))
+	}
+	if s.Reason != "" {
+		fmt.Fprintf(a.out, "  %s\n", s.Reason)
+	}
+	t := a.table()
+	for _, n := range s.Nodes {
+		t.row(n.Name, n.State, "TLS "+s.TLS(n))
+	}
+	t.flush()
+	if s.Hint != "" {
+		fmt.Fprintf(a.out, "  hint: %s\n", s.Hint)
+	}
 }
 
 func renewal(i reconcile.IdentityStatus) string {

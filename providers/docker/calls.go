@@ -42,5 +42,8 @@ var Calls = []Call{
 	{"GET", "/configs/{id}", "read the rest of a store that is larger than one config"},
 	{"POST", "/configs/create", "write the next generation of the store, sealed"},
 	{"DELETE", "/configs/{id}", "remove older generations of the store"},
+	{"GET", "/swarm", "the root of a Swarm, and whether it is being rotated; the join tokens in the answer are dropped"},
+	{"GET", "/nodes", "which nodes are ready, and whether they have a certificate of that root"},
+	{"POST", "/swarm/update", "rotate that root, set how long node certificates live, or note the rotation; nothing else of it is changed"},
 	{"DELETE", "/containers/{id}", "remove a courier that did not start or does not end"},
 }

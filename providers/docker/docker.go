@@ -226,6 +226,24 @@ func (es Engines) RemoveSecret(ctx context.Context, host, id string) error {
 	return e.RemoveSecret(ctx, id)
 }
 
+// SwarmCA implements reconcile.Swarms.
+func (es Engines) SwarmCA(ctx context.Context, host string) reconcile.SwarmCA {
+	e, err := es.engine(host)
+	if err != nil {
+		return reconcile.SwarmCA{Err: err.Error()}
+	}
+	return e.SwarmCA(ctx)
+}
+
+// UpdateSwarm implements reconcile.Swarms.
+func (es Engines) UpdateSwarm(ctx context.Context, host string, u reconcile.SwarmUpdate) error {
+	e, err := es.engine(host)
+	if err != nil {
+		return err
+	}
+	return e.UpdateSwarm(ctx, u)
+}
+
 // silence says in a sentence that the engine does not answer, and what to do about it.
 func (e *Engine) silence(err error) string {
 	hint := "start it, or name another with --host, --context or DOCKER_HOST"

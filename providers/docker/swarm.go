@@ -18,7 +18,7 @@ import (
 // An update is followed this long; one that takes longer is waited for by the next pass.
 const updateTimeout = 10 * time.Minute
 
-// Swarm lists what the Swarm has in three requests, however much that is.
+// Swarm lists what the Swarm has in five requests, however much that is.
 func (e *Engine) Swarm(ctx context.Context) reconcile.Swarm {
 	if e.err != nil {
 		return reconcile.Swarm{Err: e.err.Error()}
@@ -37,7 +37,7 @@ func (e *Engine) Swarm(ctx context.Context) reconcile.Swarm {
 	if err != nil {
 		return reconcile.Swarm{Err: e.noManager(err)}
 	}
-	var s reconcile.Swarm
+	s := reconcile.Swarm{CA: e.SwarmCA(ctx)}
 	for _, x := range services {
 		s.Services = append(s.Services, service(x))
 	}

@@ -29,7 +29,7 @@ func TestSwarm(t *testing.T) {
 	e := New("local", Options{
 		Endpoint: "unix://" + manager.Socket, Project: t.Name(), Getenv: func(string) string { return "" },
 		Around: func(what string, do func() error) error {
-			if meddle != nil && strings.HasPrefix(what, "POST /services") {
+			if meddle != nil && (strings.HasPrefix(what, "POST /services") || strings.HasPrefix(what, "POST /swarm")) {
 				meddle()
 			}
 			return do()
@@ -147,6 +147,7 @@ func TestSwarm(t *testing.T) {
 	if err := engines.Update(soon(t), "local", reconcile.ServiceUpdate{ID: "nothing"}); !errors.Is(err, reconcile.ErrNotUpdated) {
 		t.Error("a service that is not there was updated")
 	}
+	checkSwarmCA(t, m, engines, func(do func()) { meddle = do })
 }
 
 // label asks what secrets hold, and gives them labels. Swarm's own answers to that are all there is to know it by.
@@ -223,7 +224,8 @@ func TestNoManager(t *testing.T) {
 		_, compared := engines.LabelSecret(soon(t), host, reconcile.Secret{}, []byte("x"))
 		for _, err := range []error{
 			compared, engines.CreateSecret(soon(t), host, reconcile.NewSecret{}), engines.RemoveSecret(soon(t), host, "x"),
-			engines.Update(soon(t), host, reconcile.ServiceUpdate{}),
+			engines.Update(soon(t), host, reconcile.ServiceUpdate{}), engines.UpdateSwarm(soon(t), host, reconcile.SwarmUpdate{}),
+			reportedBy(engines.SwarmCA(soon(t), host)),
 		} {
 			if err == nil {
 				t.Errorf("%s did something", host)

@@ -121,6 +121,25 @@ func (m Manager) Await(t testing.TB, hostname string, want swarm.NodeState) {
 	})
 }
 
+// Remove takes a manager that is down out of the Swarm.
+func (m Manager) Remove(t testing.TB, hostname string) {
+	t.Helper()
+	Poll(t, time.Minute, hostname+" to be removed", func() error {
+		nodes, err := m.Client.NodeList(t.Context(), swarm.NodeListOptions{})
+		for _, n := range nodes {
+			if n.Description.Hostname != hostname {
+				continue
+			}
+			if n.Spec.Role == swarm.NodeRoleManager {
+				n.Spec.Role = swarm.NodeRoleWorker
+				err = errors.Join(err, m.Client.NodeUpdate(t.Context(), n.ID, n.Version, n.Spec))
+			}
+			return errors.Join(err, m.Client.NodeRemove(t.Context(), n.ID, swarm.NodeRemoveOptions{Force: true}))
+		}
+		return err
+	})
+}
+
 // Kill ends the engine and all that runs on its machine at once, as a power cut does. Its data stays.
 func (m Manager) Kill() { m.machine.kill() }
 
