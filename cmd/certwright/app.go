@@ -63,7 +63,7 @@ func (a *app) root() *cobra.Command {
 	f.BoolVar(&a.noColor, "no-color", false, "no colour, also where the output is a terminal")
 	f.StringVar(&a.courierBinary, "courier-binary", "", "a static certwright of the engine's architecture, for couriers")
 	root.AddCommand(
-		a.initCommand(), a.validateCommand(), a.planCommand(), a.applyCommand(), a.statusCommand(), a.verifyCommand(), a.whyCommand(),
+		a.initCommand(), a.validateCommand(), a.planCommand(), a.applyCommand(), a.watchCommand(), a.statusCommand(), a.verifyCommand(), a.whyCommand(),
 		a.rotateCommand(), a.adoptCommand(), a.showCommand(), a.composeCommand(), a.backupCommand(), a.restoreCommand(), a.sealCommand(),
 		a.versionCommand(), a.schemaCommand(), a.courierCommand(),
 	)
@@ -102,6 +102,7 @@ type session struct {
 	spec    *spec.Spec
 	applier reconcile.Applier
 	store   *store.Store
+	engine  *docker.Engine
 }
 
 func (s *session) close() error { return s.store.Close() }
@@ -135,7 +136,7 @@ func (a *app) open(ctx context.Context, writer bool) (*session, error) {
 		},
 		Spec: s, Clock: a.now, Settle: a.settle, Couriers: !a.noCouriers,
 	}
-	return &session{spec: s, applier: applier, store: st}, nil
+	return &session{spec: s, applier: applier, store: st, engine: engine}, nil
 }
 
 // engine is the one of the environment.

@@ -137,11 +137,7 @@ func (a *app) conclude(s *session, scope reconcile.Scope, patience time.Duration
 	if len(out.Done) == 0 && out.Plan.Empty() {
 		fmt.Fprintf(a.out, "%s: %s.\n", s.spec.Project, summary(out.Plan))
 	}
-	for i, b := range status.Bindings {
-		if why, failed := out.Failed["binding/"+b.Name]; failed && b.State == reconcile.Progressing {
-			status.Bindings[i].State, status.Bindings[i].Reason, status.Bindings[i].Hint = reconcile.Failed, why, ""
-		}
-	}
+	blame(&status, out)
 	a.left(s.spec, out.Plan)
 	for subject, w := range reconcile.Sorted(out.World.State.Wishes) {
 		if name := strings.TrimPrefix(subject, "binding/"); w.Adopt && scope.Has(name) {
@@ -174,6 +170,15 @@ func (a *app) conclude(s *session, scope reconcile.Scope, patience time.Duration
 		return exit{exitPart, fmt.Errorf("not every binding was Ready or Unverified within %s", patience)}
 	}
 	return nil
+}
+
+// blame says of bindings whose steps failed why.
+func blame(status *reconcile.Status, out reconcile.Outcome) {
+	for i, b := range status.Bindings {
+		if why, failed := out.Failed["binding/"+b.Name]; failed && b.State == reconcile.Progressing {
+			status.Bindings[i].State, status.Bindings[i].Reason, status.Bindings[i].Hint = reconcile.Failed, why, ""
+		}
+	}
 }
 
 // left says what could not be cleared yet of bindings that left the spec, and what the Swarm waits for.

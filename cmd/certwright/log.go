@@ -6,8 +6,8 @@ import (
 	"github.com/certwright/certwright/reconcile"
 )
 
-func (a *app) logger() *slog.Logger {
-	level := slog.LevelWarn
+// logger logs from a level on, and everything where --verbose is given.
+func (a *app) logger(level slog.Level) *slog.Logger {
 	if a.verbose {
 		level = slog.LevelDebug
 	}
@@ -23,7 +23,7 @@ func (a *app) logged() reconcile.Around {
 	if !a.verbose {
 		return a.around
 	}
-	log := a.logger()
+	log := a.logger(slog.LevelWarn)
 	return func(what string, do func() error) error {
 		err := a.around.Do(what, do)
 		if err != nil {

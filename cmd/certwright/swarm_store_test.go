@@ -15,6 +15,7 @@ import (
 	"github.com/certwright/certwright/providers/docker"
 	"github.com/certwright/certwright/providers/docker/dockertest"
 	"github.com/certwright/certwright/providers/store"
+	"github.com/certwright/certwright/reconcile"
 )
 
 const swarmPassphrase = "a passphrase of the store in the Swarm"
@@ -49,20 +50,31 @@ func (s *swarmScene) passphrase(p string) {
 	}
 }
 
-// learn takes in the keys of a store in a Swarm, to look for them in all that was printed, and returns its generation.
-func (s *swarmScene) learn() int {
+func (s *swarmScene) configs() docker.Configs {
+	return docker.Configs{Engine: docker.New("local", docker.Options{Endpoint: "unix://" + s.m.Socket, Getenv: func(string) string { return "" }})}
+}
+
+// stored reads the store in the Swarm, and takes in its keys, to look for them in all that was printed.
+func (s *swarmScene) stored() (reconcile.State, error) {
 	s.t.Helper()
-	e := docker.New("local", docker.Options{Endpoint: "unix://" + s.m.Socket, Getenv: func(string) string { return "" }})
-	configs := docker.Configs{Engine: e}
-	st, err := store.InSwarm(configs, store.Options{Project: "shop", Passphrase: []byte(swarmPassphrase)})
+	st, err := store.InSwarm(s.configs(), store.Options{Project: "shop", Passphrase: []byte(swarmPassphrase)})
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	state, err := st.Load(s.t.Context())
-	if err != nil {
+	if err == nil {
+		learnState(state)
+	}
+	return state, err
+}
+
+// generation is that of the store, of which there is one, in one config.
+func (s *swarmScene) generation() int {
+	s.t.Helper()
+	if _, err := s.stored(); err != nil {
 		s.t.Fatal(err)
 	}
-	learnState(state)
+	configs := s.configs()
 	heads, err := configs.List(s.t.Context(), "certwright-")
 	if err != nil || len(heads) != 1 {
 		s.t.Fatalf("%d configs of the store, want 1; %v", len(heads), err)
@@ -120,7 +132,7 @@ func TestSwarmStore(t *testing.T) {
 		t.Errorf("serials were %v and are %v; CA %s, %s", serials, now, ca, same)
 	}
 	first.want(exitDone, "plan", "--exit-code")
-	first.learn()
+	first.generation()
 
 	backup := filepath.Join(t.TempDir(), "backup")
 	first.want(exitDone, "backup", backup)
@@ -138,7 +150,7 @@ func TestSwarmStore(t *testing.T) {
 	second.want(exitDone, "plan", "--exit-code")
 
 	// A store that is gone is no first run, and comes back from a backup.
-	e := docker.Configs{Engine: docker.New("local", docker.Options{Endpoint: "unix://" + first.m.Socket, Getenv: func(string) string { return "" }})}
+	e := first.configs()
 	heads, err := e.List(t.Context(), "certwright-state-shop-")
 	if err != nil || len(heads) != 1 {
 		t.Fatal(heads, err)
@@ -184,7 +196,7 @@ func TestSwarmStoreApplies(t *testing.T) {
 	}
 	all(func(int) []string { return []string{"apply"} })
 	before, ca := first.serials()
-	start, generation := time.Now(), first.learn()
+	start, generation := time.Now(), first.generation()
 	for round := range rounds {
 		all(func(i int) []string { return []string{"rotate", fmt.Sprintf("identity/i%d", i)} })
 		all(func(int) []string { return []string{"rotate", fmt.Sprintf("identity/i%d", processes)} })
@@ -198,7 +210,7 @@ func TestSwarmStoreApplies(t *testing.T) {
 			t.Fatalf("round %d: another CA", round)
 		}
 		before = now
-		g := first.learn()
+		g := first.generation()
 		if g < generation+processes+1 {
 			t.Errorf("round %d: generation %d after %d", round, g, generation)
 		}
@@ -243,7 +255,7 @@ func TestSwarmStoreKilled(t *testing.T) {
 				t.Fatalf("%s effect %d, %s: serial %s, was %s; CA %s, was %s", when, n, what, now["i0"], before["i0"], same, ca)
 			}
 			before = now
-			s.learn()
+			s.generation()
 		}
 	}
 }

@@ -30,6 +30,7 @@ var Calls = []Call{
 	{"POST", "/containers/create", "create a courier"},
 	{"POST", "/containers/{id}/attach", "talk to a courier"},
 	{"POST", "/containers/{id}/start", "start a courier"},
+	{"GET", "/events", "`watch`: hear when something changed; every pass looks at everything all the same"},
 	{"GET", "/services", "list the services of a Swarm"},
 	{"GET", "/services/{id}", "read a service before it is updated, and follow the update"},
 	{"GET", "/tasks", "list the tasks: their secrets are still needed"},

@@ -21,13 +21,14 @@ type Kind string
 
 // The kinds. Users, paths and the last word of the image's name are those of the official image, in its Debian flavour.
 const (
-	Nginx    Kind = "nginx"     // master root, workers 101; sites in /etc/nginx/conf.d; PID 1 is nginx
-	Postgres Kind = "postgres"  // 999; data made at the first start from POSTGRES_USER and POSTGRES_DB; PID 1 is postgres
-	Redis    Kind = "redis"     // 999; redis-server and redis-cli; arguments are the configuration
-	HAProxy  Kind = "haproxy"   // 99; reads /usr/local/etc/haproxy/haproxy.cfg as a master with one worker
-	Curl     Kind = "curl"      // 100:101; curl, psql, openssl and a shell; sleeps for ever
-	GoClient Kind = "tlsload"   // the command tlsload alone, no shell: it keeps connecting and counts
-	GoServer Kind = "tlsserver" // the command tlsserver alone, no shell; see its flags for how it takes new files
+	Nginx    Kind = "nginx"      // master root, workers 101; sites in /etc/nginx/conf.d; PID 1 is nginx
+	Postgres Kind = "postgres"   // 999; data made at the first start from POSTGRES_USER and POSTGRES_DB; PID 1 is postgres
+	Redis    Kind = "redis"      // 999; redis-server and redis-cli; arguments are the configuration
+	HAProxy  Kind = "haproxy"    // 99; reads /usr/local/etc/haproxy/haproxy.cfg as a master with one worker
+	Curl     Kind = "curl"       // 100:101; curl, psql, openssl and a shell; sleeps for ever
+	GoClient Kind = "tlsload"    // the command tlsload alone, no shell: it keeps connecting and counts
+	Own      Kind = "certwright" // certwright itself, alone
+	GoServer Kind = "tlsserver"  // the command tlsserver alone, no shell; see its flags for how it takes new files
 )
 
 // images are the names of those this process has seen to. To gather what goes into one takes a second or two.

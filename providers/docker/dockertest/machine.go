@@ -91,12 +91,12 @@ func namespace(t testing.TB, name string) {
 
 // start runs dockerd as the init of a PID namespace, so that whatever it started ends with it. `ip netns exec` would hide
 // the cgroups from it, so it is nsenter. /run is empty as after a boot: what says there which processes run does not
-// outlive them.
+// outlive them. What it runs finds its socket in /run, as on any machine.
 func (m *machine) start(t testing.TB) {
 	t.Helper()
 	script := fmt.Sprintf("echo %[1]s > /proc/sys/kernel/hostname && mount -t proc proc /proc && mount -t tmpfs tmpfs /run && exec "+
 		"dockerd --config-file %[2]s/daemon.json --data-root %[2]s/data --exec-root /run/docker --pidfile /run/docker.pid "+
-		"-H unix://%[3]s --storage-driver vfs --bip 172.31.0.1/24 --cgroup-parent /%[1]s", m.name, m.dir, m.socket)
+		"-H unix://%[3]s -H unix:///run/docker.sock --storage-driver vfs --bip 172.31.0.1/24 --cgroup-parent /%[1]s", m.name, m.dir, m.socket)
 	cmd := exec.Command("nsenter", "--net=/run/netns/"+m.name, "unshare", "--mount", "--uts", "sh", "-c", script)
 	cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = m.output, m.output, &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID}
 	if err := cmd.Start(); err != nil {

@@ -22,6 +22,7 @@ var recipes = map[Kind]func(rootfs) []string{
 	Curl:     curl,
 	GoServer: goServer,
 	GoClient: goClient,
+	Own:      own,
 }
 
 const searchPath = "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -136,6 +137,11 @@ func goServer(r rootfs) []string {
 func goClient(r rootfs) []string {
 	r.program("tlsload", "providers/probe/load/tlsload")
 	return []string{`ENTRYPOINT ["/tlsload"]`}
+}
+
+func own(r rootfs) []string {
+	r.program("certwright", "cmd/certwright")
+	return []string{`ENTRYPOINT ["/certwright"]`}
 }
 
 // program builds a command of this repository; the go command's cache makes that quick.

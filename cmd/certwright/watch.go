@@ -1,0 +1,210 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"reflect"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/certwright/certwright/reconcile"
+)
+
+func (a *app) watchCommand() *cobra.Command {
+	var interval time.Duration
+	c := &cobra.Command{
+		Use:   "watch",
+		Short: "Apply now, and whenever something changes or is due",
+		Long: "Apply now, and whenever something changes or is due.\n\n" +
+			"It looks again after events of the engine, a change of tls.yaml, SIGHUP, when a renewal is due, and after --interval\n" +
+			"at the latest. A tls.yaml that cannot be used is reported, and the last good one stays in force. What fails is tried\n" +
+			"again after a second, then less and less often, up to five minutes. SIGTERM ends it between two steps.\n\n" +
+			"It prints a line for each step and for each binding whose state changes, and nothing else.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if interval < time.Second {
+				return fmt.Errorf("--interval is a second at least, not %s", interval)
+			}
+			return a.watch(cmd.Context(), interval)
+		},
+	}
+	c.Flags().DurationVar(&interval, "interval", 5*time.Minute, "look at everything at least this often")
+	return c
+}
+
+// watching is watch between its passes.
+type watching struct {
+	a       *app
+	log     *slog.Logger
+	session *session
+	leave   context.CancelFunc // ends what listens to the session's engine
+	wake    chan string
+	said    map[string]string // what was said last, by subject
+}
+
+func (a *app) watch(ctx context.Context, interval time.Duration) error {
+	w := &watching{a: a, log: a.logger(slog.LevelInfo), wake: make(chan string, 1), said: map[string]string{}, leave: func() {}}
+	if _, err := a.load(); err != nil { // there is no last good one yet
+		return err
+	}
+	hangUp := make(chan os.Signal, 1)
+	signal.Notify(hangUp, syscall.SIGHUP)
+	defer signal.Stop(hangUp)
+	go func() {
+		for range hangUp {
+			w.word("SIGHUP")
+		}
+	}()
+	go w.files(ctx)
+	reconcile.Watch(ctx, a.now, interval, w.wake, w.pass)
+	w.end()
+	w.log.Info("ended")
+	return nil
+}
+
+// word wakes the watching, unless it has been woken already.
+func (w *watching) word(what string) {
+	select {
+	case w.wake <- what:
+	default:
+	}
+}
+
+// pass applies once, and says when to do it again at the latest.
+func (w *watching) pass(ctx context.Context, why string) (time.Time, bool) {
+	w.log.Debug("pass", "because", why)
+	if err := w.prepare(ctx); err != nil {
+		w.say("store", err.Error(), slog.LevelError)
+		return time.Time{}, false
+	}
+	s := w.session
+	out, err := s.applier.Converge(ctx, reconcile.Scope{Prune: reconcile.PruneSome})
+	// Others may write between passes. What they commit meanwhile is seen by the next commit.
+	if closing := s.close(); err == nil {
+		err = closing
+	}
+	switch {
+	case ctx.Err() != nil:
+		return time.Time{}, true
+	case err != nil:
+		w.say("store", w.a.lost(err).Error(), slog.LevelError)
+		return time.Time{}, false
+	}
+	w.say("store", "", slog.LevelInfo)
+	status := reconcile.Assess(s.spec, out.World, out.Plan)
+	blame(&status, out)
+	for _, b := range status.Bindings {
+		level := slog.LevelInfo
+		if !b.State.Settled() {
+			level = slog.LevelWarn
+		}
+		w.say("binding/"+b.Name, string(b.State)+": "+b.Reason, level, "state", b.State, "reason", b.Reason, "hint", b.Hint)
+	}
+	return out.Plan.Next, out.Err == nil
+}
+
+// prepare takes the spec as it is now, if that is good and another one.
+func (w *watching) prepare(ctx context.Context) error {
+	s, err := w.a.load()
+	switch {
+	case err != nil && w.session == nil:
+		return err
+	case err != nil:
+		w.say("spec", err.Error(), slog.LevelError, "hint", "the last good one stays in force")
+		return nil
+	}
+	w.say("spec", "", slog.LevelInfo)
+	if w.session != nil && reflect.DeepEqual(s, w.session.spec) {
+		return nil
+	}
+	next, err := w.a.open(ctx, true)
+	if err != nil {
+		return err
+	}
+	w.a.warn(next.spec)
+	w.end()
+	w.session = next
+	w.session.applier.Report = w.step
+	listening, leave := context.WithCancel(ctx)
+	w.leave = leave
+	go next.engine.Events(listening, w.word)
+	return nil
+}
+
+// end leaves the session there was.
+func (w *watching) end() {
+	w.leave()
+	if w.session != nil {
+		_ = w.session.close()
+	}
+}
+
+// step says what was done, and why.
+func (w *watching) step(e reconcile.Event) {
+	switch {
+	case e.Said != "":
+		w.log.Info("step", "action", e.Step.Action.String(), "says", e.Said)
+	case !e.Done || errors.Is(e.Err, reconcile.ErrChanged):
+	case e.Err != nil:
+		w.log.Error("step", "action", e.Step.Action.String(), "because", e.Step.Reason, "error", e.Err)
+	default:
+		w.log.Info("step", "action", e.Step.Action.String(), "because", e.Step.Reason, "took", e.Took.Round(time.Millisecond).String())
+	}
+}
+
+// say says something of a subject, unless that was the last thing said of it; "" for nothing.
+func (w *watching) say(subject, what string, level slog.Level, more ...any) {
+	if w.said[subject] == what {
+		return
+	}
+	w.said[subject] = what
+	switch {
+	case what == "":
+		w.log.Log(context.Background(), level, "well again", "subject", subject)
+	case len(more) > 0 && more[0] == "state":
+		w.log.Log(context.Background(), level, "state", append([]any{"subject", subject}, more...)...)
+	default:
+		w.log.Log(context.Background(), level, "failed", append([]any{"subject", subject, "error", what}, more...)...)
+	}
+}
+
+// files wakes the watching when a file of the spec is another one than before. It only looks at their times and sizes, so
+// that a checkout that replaces a directory is seen like an edit.
+func (w *watching) files(ctx context.Context) {
+	before := w.stamp()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(2 * time.Second):
+		}
+		if now := w.stamp(); now != before {
+			before = now
+			w.word("tls.yaml changed")
+		}
+	}
+}
+
+// stamp tells the files of the spec from what they were before.
+func (w *watching) stamp() string {
+	stamp := ""
+	for _, name := range w.a.files {
+		paths := []string{name}
+		if inside, err := filepath.Glob(filepath.Join(name, "*")); err == nil {
+			paths = append(paths, inside...)
+		}
+		for _, path := range paths {
+			if info, err := os.Stat(path); err == nil {
+				stamp += fmt.Sprintln(path, info.Size(), info.ModTime().UnixNano())
+			}
+		}
+	}
+	return stamp
+}

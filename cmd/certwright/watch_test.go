@@ -1,0 +1,190 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/mount"
+
+	"github.com/certwright/certwright/providers/docker/dockertest"
+)
+
+// watched is `certwright watch` as a process of its own, in a folder with a tls.yaml.
+type watched struct {
+	t     *testing.T
+	dir   string
+	cmd   *exec.Cmd
+	ended chan error
+
+	mu   sync.Mutex
+	said bytes.Buffer
+}
+
+func (w *watched) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.said.Write(p)
+}
+
+func (w *watched) text() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.said.String()
+}
+
+func startWatch(t *testing.T, spec string, args ...string) *watched {
+	t.Helper()
+	w := &watched{t: t, dir: t.TempDir(), ended: make(chan error, 1)}
+	w.spec(spec)
+	w.cmd = exec.Command(staticBinary(t), append([]string{"--log-format", "json", "watch"}, args...)...)
+	w.cmd.Dir, w.cmd.Stdout, w.cmd.Stderr = w.dir, w, w
+	w.cmd.Env = append(os.Environ(), "CI=")
+	if err := w.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { w.ended <- w.cmd.Wait() }()
+	t.Cleanup(func() {
+		_ = w.cmd.Process.Kill()
+		note(w.text())
+		harvest(w.dir)
+		if t.Failed() {
+			t.Logf("watch printed\n%s", w.text())
+		}
+	})
+	return w
+}
+
+func (w *watched) spec(text string) {
+	w.t.Helper()
+	next := filepath.Join(w.dir, "next")
+	if err := os.WriteFile(next, []byte(text), 0o644); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := os.Rename(next, filepath.Join(w.dir, "tls.yaml")); err != nil { // as git does
+		w.t.Fatal(err)
+	}
+}
+
+// says waits until it has printed a text, and returns all that came after the first from bytes.
+func (w *watched) says(from int, text string) string {
+	w.t.Helper()
+	dockertest.Poll(w.t, time.Minute, fmt.Sprintf("watch to say %q", text), func() error {
+		if !strings.Contains(w.text()[from:], text) {
+			return errors.New("it has not")
+		}
+		return nil
+	})
+	return w.text()[from:]
+}
+
+func (w *watched) placed(name string) {
+	w.t.Helper()
+	dockertest.Poll(w.t, time.Minute, name+" to be placed", func() error {
+		_, err := os.Stat(filepath.Join(w.dir, name))
+		return err
+	})
+}
+
+const watchYAML = `version: 1
+project: shop
+cas:
+  internal: {local: {lifetime: 10y}}
+identities:
+  web: {ca: internal, names: [web]}
+bindings:
+  web: {identity: web, directory: ./web}
+`
+
+// TestWatch has a process that goes on: a spec that changes, one that cannot be used, SIGHUP, others beside it, and SIGTERM.
+func TestWatch(t *testing.T) {
+	t.Parallel()
+	w := startWatch(t, watchYAML, "--interval", "1h")
+	w.placed("web/key.pem")
+	w.says(0, `"subject":"binding/web"`)
+	quiet := len(w.text())
+
+	w.spec("version: 1\nproject: shop\nwhat: is this\n")
+	w.says(quiet, `tls.yaml:3:1: unknown key`)
+	if err := os.RemoveAll(filepath.Join(w.dir, "web")); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	w.placed("web/key.pem") // by the last good one
+	from := len(w.text())
+	w.spec(watchYAML + "  other: {identity: web, directory: ./other}\n")
+	w.placed("other/key.pem")
+	w.says(from, `"subject":"binding/other"`)
+
+	// Another one works beside it, and what it did is seen.
+	beside := exec.Command(staticBinary(t), "rotate", "identity/web")
+	beside.Dir, beside.Env = w.dir, append(os.Environ(), "CI=")
+	if out, err := beside.CombinedOutput(); err != nil {
+		t.Fatalf("rotate: %v\n%s", err, out)
+	}
+	quiet = len(w.text())
+	if err := w.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Join(w.dir, "other")); err != nil {
+		t.Fatal(err)
+	}
+	w.spec(watchYAML + "  other: {identity: web, directory: ./other}\n  third: {trust: [internal], directory: ./third}\n")
+	w.placed("third/ca.pem")
+	for line := range strings.Lines(w.says(quiet, `"subject":"binding/third"`)) {
+		var said struct{ Level, Action, Because string }
+		if err := json.Unmarshal([]byte(line), &said); err != nil || said.Level == "ERROR" {
+			t.Errorf("it says %s", line)
+		}
+		if strings.HasPrefix(said.Action, "issue") {
+			t.Errorf("it issued once more: %s", line)
+		}
+	}
+
+	if err := w.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-w.ended:
+		if err != nil {
+			t.Errorf("on SIGTERM: %v", err)
+		}
+	case <-time.After(time.Minute):
+		t.Error("it does not end on SIGTERM")
+	}
+	w.says(0, `"msg":"ended"`)
+}
+
+// TestWatchEvents hears of a container that starts, while its interval is an hour.
+func TestWatchEvents(t *testing.T) {
+	t.Parallel()
+	places := t.TempDir()
+	c := dockertest.Run(t, dockertest.Container{
+		Image: dockertest.Image(t, dockertest.GoServer), Name: "watched", Ports: []int{8443},
+		Cmd:    []string{"-cert", "/certs/cert.pem", "-key", "/certs/key.pem", "-reload", "hot"},
+		Mounts: []mount.Mount{{Type: mount.TypeBind, Source: places, Target: "/certs"}},
+	})
+	w := startWatch(t, strings.Replace(watchYAML, "directory: ./web", "directory: "+places+", container: "+c.Name+", reload: none, probe: {port: 8443}", 1), "--interval", "1h")
+	w.says(0, `"state":"Waiting"`)
+	if err := dockertest.Engine(t).ContainerStart(t.Context(), c.ID, container.StartOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	w.says(0, `"state":"Ready"`)
+	quiet := len(w.text())
+	if err := dockertest.Engine(t).ContainerStop(t.Context(), c.ID, container.StopOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	w.says(quiet, `"state":"Waiting"`)
+}

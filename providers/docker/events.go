@@ -1,0 +1,72 @@
+package docker
+
+import (
+	"context"
+	"time"
+
+	"github.com/docker/docker/api/types/events"
+	"github.com/docker/docker/api/types/filters"
+)
+
+// heard are the events after which something may have to be done. Signals to a container and commands run in it, also
+// those of health checks, are not among them.
+var heard = []string{"create", "start", "die", "destroy", "health_status", "update", "remove"}
+
+// Events calls say with a word for each event of the engine after which something may have to be done, until ctx ends.
+// Those of couriers are left out. It connects again when it was cut off, less and less often while nothing comes, and says
+// so: what happened in between is not known.
+func (e *Engine) Events(ctx context.Context, say func(what string)) {
+	if e.err != nil {
+		return
+	}
+	args := filters.NewArgs()
+	for _, of := range []events.Type{events.ContainerEventType, events.ServiceEventType, events.NodeEventType, events.SecretEventType} {
+		args.Add("type", string(of))
+	}
+	for _, h := range heard {
+		args.Add("event", h)
+	}
+	const first, last = time.Second, 5 * time.Minute
+	for wait := first; ctx.Err() == nil; wait = min(2*wait, last) {
+		messages, failed := e.cli.Events(ctx, events.ListOptions{Filters: args})
+		for connected := true; connected; {
+			select {
+			case m := <-messages:
+				wait = first
+				if what := word(m); what != "" {
+					say(what)
+				}
+			case <-failed:
+				connected = false
+			}
+		}
+		if e.back(ctx, wait) {
+			say("engine is back")
+		}
+	}
+}
+
+// word is what is said of an event; "" for one of a courier.
+func word(m events.Message) string {
+	if m.Actor.Attributes[labelCourier] != "" {
+		return ""
+	}
+	return string(m.Type) + " " + string(m.Action)
+}
+
+// back asks the engine again and again, after a time, until it answers.
+func (e *Engine) back(ctx context.Context, wait time.Duration) bool {
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(wait):
+		}
+		asking, cancel := context.WithTimeout(ctx, answerTimeout)
+		_, err := e.cli.Ping(asking)
+		cancel()
+		if err == nil {
+			return true
+		}
+	}
+}

@@ -1,0 +1,82 @@
+package reconcile_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/certwright/certwright/reconcile"
+)
+
+// TestWatch has a row for each thing that makes a pass; the passes are written down with their times.
+func TestWatch(t *testing.T) {
+	const interval = 5 * time.Minute
+	for _, row := range []struct {
+		name   string
+		passes int
+		next   func(n int) (in time.Duration, ok bool) // of pass n, from 1; 0 for never
+		wakes  []time.Duration
+		jump   time.Duration // by which the clock is set on after a quarter of a minute
+		want   string
+	}{
+		{name: "interval", passes: 3, want: "0s started, 5m0s interval, 10m0s interval"},
+		{
+			name: "due", passes: 3, next: func(n int) (time.Duration, bool) { return time.Duration(n) * 70 * time.Second, true },
+			want: "0s started, 1m10s due, 3m30s due",
+		},
+		{
+			name: "due later than the interval", passes: 2, next: func(int) (time.Duration, bool) { return time.Hour, true },
+			want: "0s started, 5m0s interval",
+		},
+		{
+			name: "failures", passes: 12, next: func(n int) (time.Duration, bool) { return 0, n > 10 },
+			want: "0s started, 1s again after a failure, 3s again after a failure, 7s again after a failure, 15s again after a failure, " +
+				"31s again after a failure, 1m3s again after a failure, 2m7s again after a failure, 4m15s again after a failure, " +
+				"8m31s again after a failure, 13m31s interval, 18m31s interval",
+		},
+		{
+			name: "words", passes: 3, wakes: []time.Duration{10 * time.Second, 10500 * time.Millisecond, 10900 * time.Millisecond, 20 * time.Second},
+			want: "0s started, 11s word, 21s word",
+		},
+		{name: "a suspended machine", passes: 2, jump: time.Hour, want: "0s started, 1h1m0s interval"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				start, ahead := time.Now(), time.Duration(0)
+				clock := func() time.Time { return time.Now().Add(ahead) }
+				wake := make(chan string, 1)
+				for _, at := range row.wakes {
+					time.AfterFunc(at, func() { wake <- "word" })
+				}
+				time.AfterFunc(15*time.Second, func() { ahead = row.jump })
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				got, n := "", 0
+				reconcile.Watch(ctx, clock, interval, wake, func(_ context.Context, why string) (time.Time, bool) {
+					if n++; n > 1 {
+						got += ", "
+					}
+					got += fmt.Sprint(clock().Sub(start), " ", why)
+					if n == row.passes {
+						cancel()
+					}
+					if row.next == nil {
+						return time.Time{}, true
+					}
+					in, ok := row.next(n)
+					if in == 0 {
+						return time.Time{}, ok
+					}
+					return clock().Add(in), ok
+				})
+				if d := cmp.Diff(row.want, got); d != "" {
+					t.Errorf("-want +got\n%s", d)
+				}
+			})
+		})
+	}
+}
