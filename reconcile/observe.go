@@ -89,7 +89,7 @@ func (w *World) list(ctx context.Context, p Providers, s *spec.Spec) error {
 			return err
 		}
 	}
-	return w.ask(ctx, p, spec.LocalHost, s.Swarm != nil, s.Swarm != nil)
+	return w.ask(ctx, p, spec.LocalHost, s.Swarm != nil, s.Swarm != nil || s.Store.Swarm)
 }
 
 // ask lists an engine and its Swarm, each once.

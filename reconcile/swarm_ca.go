@@ -19,6 +19,7 @@ type SwarmCA struct {
 	Lifetime time.Duration // of the certificates of nodes
 	Rotating bool          // not every node has a certificate of the new root yet
 	Forced   uint64        // Swarm's own counter of forced rotations
+	Autolock bool          // a manager that starts again wants a key before it reads what it has on disk
 	Foreign  string        // why Swarm cannot rotate its root by itself as it is, or ""
 	Labels   map[string]string
 	Nodes    []SwarmNode // by name

@@ -140,6 +140,7 @@ type swarmDocument struct {
 	Root     *string        `json:"root"`
 	NotAfter *string        `json:"notAfter"`
 	Lifetime *string        `json:"nodeCertLifetime"`
+	Autolock bool           `json:"autolock"`
 	Rotating bool           `json:"rotating"`
 	Reason   string         `json:"reason"`
 	Hint     string         `json:"hint"`
@@ -150,7 +151,7 @@ func swarmJSON(s *reconcile.SwarmStatus) *swarmDocument {
 	if s == nil {
 		return nil
 	}
-	d := &swarmDocument{Root: word(s.Root), NotAfter: when(s.NotAfter), Rotating: s.Rotating, Reason: s.Reason, Hint: s.Hint, Nodes: []nodeDocument{}}
+	d := &swarmDocument{Root: word(s.Root), NotAfter: when(s.NotAfter), Autolock: s.Autolock, Rotating: s.Rotating, Reason: s.Reason, Hint: s.Hint, Nodes: []nodeDocument{}}
 	if s.Lifetime > 0 {
 		d.Lifetime = word(spec.FormatDuration(s.Lifetime))
 	}

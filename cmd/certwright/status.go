@@ -107,6 +107,9 @@ func (a *app) swarm(s *reconcile.SwarmStatus) {
 	if s.Root != "" {
 		fmt.Fprintf(a.out, "  root %s  until %s  node certificates live %s\n", short(s.Root), stamp(s.NotAfter), spec.FormatDuration(s.Lifetime))
 	}
+	if s.Root != "" && !s.Autolock {
+		fmt.Fprintf(a.out, "  %s\n", a.paint(yellow, "its managers are not locked: whoever has the disk of one has its secrets; `docker swarm update --autolock` locks them"))
+	}
 	if s.Reason != "" {
 		fmt.Fprintf(a.out, "  %s\n", s.Reason)
 	}

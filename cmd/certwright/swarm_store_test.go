@@ -124,6 +124,14 @@ func TestSwarmStore(t *testing.T) {
 		t.Errorf("on the machine are %v, %v", files, err)
 	}
 	serials, ca := first.serials()
+	const unlocked = "docker swarm update --autolock"
+	if r := first.want(exitDone, "status"); !strings.Contains(r.out, unlocked) {
+		t.Errorf("status says nothing of autolock\n%s", r.out)
+	}
+	first.shell(unlocked)
+	if r := first.want(exitDone, "status"); strings.Contains(r.out, unlocked) || !strings.Contains(r.out, "\nSwarm\n") {
+		t.Errorf("status of a locked Swarm\n%s", r.out)
+	}
 	second := next()
 	second.want(exitDone, "plan", "--exit-code")
 	second.want(exitDone, "rotate", "identity/i0")

@@ -43,7 +43,7 @@ func (e *Engine) SwarmCA(ctx context.Context) reconcile.SwarmCA {
 	}
 	ca := reconcile.SwarmCA{
 		Root: fingerprint(root.Raw), NotAfter: root.NotAfter, Issuer: issuer(is.TLSInfo), Lifetime: is.Spec.CAConfig.NodeCertExpiry,
-		Rotating: is.RootRotationInProgress, Forced: is.Spec.CAConfig.ForceRotate, Labels: is.Spec.Labels,
+		Autolock: is.Spec.EncryptionConfig.AutoLockManagers, Rotating: is.RootRotationInProgress, Forced: is.Spec.CAConfig.ForceRotate, Labels: is.Spec.Labels,
 	}
 	switch {
 	case len(is.Spec.CAConfig.ExternalCAs) > 0:
