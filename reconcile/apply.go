@@ -45,7 +45,7 @@ func (a Applier) Apply(ctx context.Context, w World, plan Plan) error {
 		if err := a.Store.Commit(ctx, w.State.Clone()); err != nil {
 			return err
 		}
-		st, err := a.Store.Load(ctx)
+		st, err := a.Store.ReadBack(ctx)
 		if err != nil {
 			return err
 		}

@@ -32,7 +32,7 @@ func (r *run) createCA(a CreateCA) error {
 	if err := r.commit(); err != nil {
 		return err
 	}
-	back, err := r.Store.Load(r.ctx)
+	back, err := r.Store.ReadBack(r.ctx)
 	if err != nil {
 		r.broken = err
 		return fmt.Errorf("read the new CA back: %w", err)

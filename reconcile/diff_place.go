@@ -212,10 +212,14 @@ func (d *differ) adopts(subject string) bool {
 	return wish.Adopt && d.w.Now.Sub(wish.At) < adoptWindow
 }
 
+// busy is how long something that was recorded before it is done may still be being done by another process.
+const busy = 5 * time.Second
+
 // underWay reports whether another process may be writing the files of a row just now, since the row comes before them:
 // then it is nobody's doing that they are not there yet.
 func (row PlaceRow) underWay(now time.Time) bool {
-	return now.Sub(row.At) < 5*time.Second && len(since(row.Reverts, now.Add(-contestedWindow))) == 0
+	age := now.Sub(row.At)
+	return 0 <= age && age < busy && len(since(row.Reverts, now.Add(-contestedWindow))) == 0
 }
 
 // since are the times after one, oldest first as they came.

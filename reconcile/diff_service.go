@@ -209,7 +209,11 @@ func (d *differ) pushed(b *spec.Binding, svc Service, unit Fingerprint) bool {
 	}
 	hour, lately := since(load.Restarts, d.w.Now.Add(-time.Hour)), since(load.Restarts, d.w.Now.Add(-contestedWindow))
 	subject := "binding/" + b.Name
-	switch {
+	switch age := d.w.Now.Sub(load.At); {
+	case !load.Proved && load.Error == "" && 0 <= age && age < busy:
+		d.refuse(Waiting, subject, "another certwright may be updating service "+svc.Name, "run `certwright apply` once more in a moment")
+		d.due(load.At.Add(busy))
+		return true
 	case !load.Proved && (len(hour) >= pushesPerHour || !load.At.Before(d.scope.Since)):
 		hint := "look at the logs of its tasks"
 		if len(hour) >= pushesPerHour {

@@ -28,6 +28,14 @@ var ErrLostStore = errors.New("the store is lost")
 // Observe looks at everything a spec is about. An error means that nothing may be decided: the store does not
 // open, or it is lost. What could not be seen of a single thing is said in the World.
 func Observe(ctx context.Context, p Providers, s *spec.Spec, look Look) (World, error) {
+	w, err := observe(ctx, p, s, look)
+	if errors.Is(err, ErrChanged) { // somebody has just made the first state of the store
+		w, err = observe(ctx, p, s, look)
+	}
+	return w, err
+}
+
+func observe(ctx context.Context, p Providers, s *spec.Spec, look Look) (World, error) {
 	w := World{
 		Now: look.Now, Courier: look.Couriers, Unknown: map[string]string{}, Engines: map[string]EngineState{}, Swarms: map[string]Swarm{}, Places: map[Location]PlaceState{}, Served: map[string]Served{},
 		From: map[string]FromState{}, Brought: map[string]BroughtState{}, Roots: map[string][][]byte{}, Owners: map[string]Owner{},
@@ -51,7 +59,7 @@ func Observe(ctx context.Context, p Providers, s *spec.Spec, look Look) (World, 
 		return w, err
 	}
 	o.owners(ctx)
-	if err := o.places(found); err != nil {
+	if err := o.places(ctx, found); err != nil {
 		return w, err
 	}
 	if look.Probe {
@@ -267,22 +275,31 @@ func (o *observer) read(ctx context.Context) reading {
 }
 
 // places understands what was read.
-func (o *observer) places(r reading) error {
+func (o *observer) places(ctx context.Context, r reading) error {
 	states := make([]PlaceState, len(r.contents))
 	_ = inParallel(len(r.contents), func(i int) error {
 		states[i] = o.decode(r.bindings[i], r.contents[i])
 		return nil
 	})
 	if o.w.Fresh && o.inSwarms() {
-		return fmt.Errorf("%w: the Swarm has secrets of project %s, but there is no store", ErrLostStore, o.s.Project)
+		return o.lost(ctx, "the Swarm has secrets")
 	}
 	for i, q := range r.queries {
 		o.w.Places[q.At] = states[i]
 		if m := states[i].Mark; o.w.Fresh && m != nil && m.Project == o.s.Project {
-			return fmt.Errorf("%w: %s holds files of project %s, but there is no store", ErrLostStore, q.At, m.Project)
+			return o.lost(ctx, q.At.String()+" holds files")
 		}
 	}
 	return nil
+}
+
+// lost says that the store is, by something of ours that was seen, unless it is there by now: then another process has
+// made it, and what was seen, after it was looked for.
+func (o *observer) lost(ctx context.Context, seen string) error {
+	if _, err := o.p.Store.Load(ctx); err == nil {
+		return ErrChanged
+	}
+	return fmt.Errorf("%w: %s of project %s, but there is no store", ErrLostStore, seen, o.s.Project)
 }
 
 // inSwarms reports whether a Swarm has secrets that were made for this project.

@@ -41,8 +41,8 @@ type Providers struct {
 var (
 	// ErrNoStore: there is no store where the spec says; the first apply makes one.
 	ErrNoStore = errors.New("there is no store")
-	// ErrChanged: somebody else has committed since the state was loaded, so nothing was.
-	ErrChanged = errors.New("it has changed since it was read; read it again")
+	// ErrChanged: somebody else was faster, and what was to be done was not; it has to be planned anew.
+	ErrChanged = errors.New("it has changed since it was read")
 	// ErrForeign: something certwright did not make is in the way; nothing was changed.
 	ErrForeign = errors.New("not made by certwright")
 	// ErrNotHere: the files are on another machine and no courier can be started there.
@@ -57,7 +57,10 @@ type Store interface {
 	// Commit makes s the state. When it returns nil, s is durable; when it returns an error, either the old or the
 	// new state is there, whole. Committing the same state again succeeds. A first state without an installation
 	// is given one, which Load then shows.
+	// It is ErrChanged when another state was committed since this store was loaded or committed to last.
 	Commit(ctx context.Context, s State) error
+	// ReadBack returns what was committed last, read anew, or ErrChanged when somebody else has committed since.
+	ReadBack(ctx context.Context) (State, error)
 }
 
 // Authority makes keys and certificates. It is pure apart from randomness: what it makes is durable only after

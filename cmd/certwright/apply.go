@@ -231,6 +231,8 @@ func (a *app) lost(err error) error {
 	switch {
 	case errors.Is(err, reconcile.ErrLostStore):
 		return hinted{err, "bring it back with `certwright restore FILE`; if it is gone for good, move the files away or change `project`, and give all clients the new CA"}
+	case errors.Is(err, reconcile.ErrChanged):
+		return hinted{err, "another certwright is at work with this store: run it again"}
 	case errors.Is(err, reconcile.ErrNoStore):
 		return hinted{err, "`certwright apply` makes one; `certwright restore FILE` brings a lost one back"}
 	}

@@ -83,7 +83,7 @@ func (a *app) restoreCommand() *cobra.Command {
 				return hinted{err, "the store's passphrase was tried; a backup that has one of its own opens with " + backupEnv}
 			}
 			if err != nil {
-				return err
+				return a.lost(err)
 			}
 			fmt.Fprintf(a.out, "%s: restored. `certwright plan` shows what has to be placed again.\n", st)
 			return nil

@@ -41,7 +41,7 @@ func (p *progress) event(e reconcile.Event) {
 	if errors.Is(e.Err, reconcile.ErrChanged) {
 		if !p.yielded {
 			p.yielded = true
-			fmt.Fprintln(p.a.out, "  … another certwright is at work with this store: looking again")
+			fmt.Fprintln(p.a.out, "  … somebody else was faster: looking again")
 		}
 		return
 	}

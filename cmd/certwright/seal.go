@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/certwright/certwright/reconcile"
+	"github.com/certwright/certwright/providers/store"
 )
 
 // oldPassphraseEnv holds the passphrase a store is sealed with until now.
@@ -41,7 +41,7 @@ func (a *app) sealCommand() *cobra.Command {
 			}
 			defer st.Close()
 			if _, err := st.Load(cmd.Context()); err != nil {
-				if errors.Is(err, reconcile.ErrNoStore) {
+				if other := store.ErrPassphrase(""); !errors.Is(err, store.ErrSealed) && !errors.As(err, &other) {
 					return a.lost(err)
 				}
 				tried := ", which was tried"
@@ -51,7 +51,7 @@ func (a *app) sealCommand() *cobra.Command {
 				return hinted{err, "a store that is sealed already is opened with the passphrase in " + oldPassphraseEnv + tried}
 			}
 			if err := st.Reseal(cmd.Context(), passphrase); err != nil {
-				return err
+				return a.lost(err)
 			}
 			fmt.Fprintf(a.out, "%s: sealed.\n", st)
 			return nil

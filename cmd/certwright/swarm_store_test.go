@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -264,6 +265,58 @@ func TestSwarmStoreKilled(t *testing.T) {
 			}
 			before = now
 			s.generation()
+		}
+	}
+}
+
+// TestSwarmStoreServices has three processes that renew the certificate of one service at once, and wait until it is served.
+func TestSwarmStoreServices(t *testing.T) {
+	t.Parallel()
+	s := newSwarmScene(t, nil)
+	written, err := os.ReadFile(filepath.Join(s.dir, "tls.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Replace(string(written), "project: shop\n", "project: shop\nstore: {swarm: {}, passphrase: {file: passphrase}}\n", 1)
+	var dirs []string
+	for range 3 {
+		s.dir = t.TempDir()
+		dirs = append(dirs, s.dir)
+		if err := os.WriteFile(filepath.Join(s.dir, "tls.yaml"), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		s.passphrase(swarmPassphrase)
+	}
+	bin := staticBinary(t) // by the clock of the wall: they wait for each other
+	all := func(args ...string) {
+		t.Helper()
+		var wg sync.WaitGroup
+		for _, dir := range dirs {
+			wg.Go(func() {
+				cmd := exec.Command("nsenter", append([]string{"--net=/run/netns/" + s.m.Namespace, bin, "-f", filepath.Join(dir, "tls.yaml"), "--host", "unix://" + s.m.Socket}, args...)...)
+				cmd.Env = append(os.Environ(), "CI=")
+				out, err := cmd.CombinedOutput()
+				note(string(out))
+				if err != nil {
+					t.Errorf("%v: %v\n%s", args, err, out)
+				}
+			})
+		}
+		wg.Wait()
+	}
+	all("apply", "--wait", "2m")
+	s.at = time.Now()
+	before := s.ready(2)
+	for range 2 {
+		all("rotate", "identity/api", "--wait", "2m")
+		s.at = time.Now()
+		now := s.ready(2)
+		if now == before {
+			t.Error("the renewals were lost")
+		}
+		before = now
+		if _, err := s.stored(); err != nil {
+			t.Error(err)
 		}
 	}
 }

@@ -18,7 +18,7 @@ import (
 type Configs struct{ Engine *Engine }
 
 // List gives what the configs hold whose names begin with prefix, by name. It is one request, which Swarm answers from
-// one moment (swarmkit, controlapi.ListConfigs), with 16 MiB at most.
+// one moment (swarmkit, controlapi.ListConfigs).
 func (c Configs) List(ctx context.Context, prefix string) (map[string][]byte, error) {
 	if c.Engine.err != nil {
 		return nil, c.Engine.err

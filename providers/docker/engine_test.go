@@ -98,7 +98,7 @@ func find(t *testing.T, e *Engine, id string) reconcile.Container {
 // soon bounds a test's calls.
 func soon(t *testing.T) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }

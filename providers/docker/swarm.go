@@ -202,7 +202,7 @@ func (e *Engine) Update(ctx context.Context, u reconcile.ServiceUpdate) error {
 	case s.Spec.TaskTemplate.ContainerSpec == nil || s.Spec.Mode.Replicated == nil && s.Spec.Mode.Global == nil:
 		return fmt.Errorf("%w: it is a job, or its tasks are no containers", reconcile.ErrNotUpdated)
 	case service(s).Updating():
-		return fmt.Errorf("%w: an update of it is under way", reconcile.ErrNotUpdated)
+		return fmt.Errorf("%w: an update of it is under way: %w", reconcile.ErrNotUpdated, reconcile.ErrChanged)
 	}
 	spec := s.Spec
 	c := *spec.TaskTemplate.ContainerSpec
@@ -215,7 +215,7 @@ func (e *Engine) Update(ctx context.Context, u reconcile.ServiceUpdate) error {
 		return err
 	})
 	if outOfSequence(err) {
-		return fmt.Errorf("%w: %w", reconcile.ErrNotUpdated, err)
+		return fmt.Errorf("%w: %w: %w", reconcile.ErrNotUpdated, err, reconcile.ErrChanged)
 	}
 	if err != nil {
 		return err
@@ -283,7 +283,7 @@ func (e *Engine) follow(ctx context.Context, id string) error {
 }
 
 // outlast waits until the tasks that an update replaced have ended, since until then they hold on to their secrets. One
-// that takes longer than it was given to stop, perhaps on a node that is gone, is left for another pass.
+// that takes longer than it was given to stop, or than a minute, perhaps on a node that is gone, is left for another pass.
 func (e *Engine) outlast(ctx context.Context, s swarm.Service) {
 	grace := 10 * time.Second // the engine's default
 	if g := s.Spec.TaskTemplate.ContainerSpec.StopGracePeriod; g != nil {

@@ -23,6 +23,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/certwright/certwright/providers/disk"
 	"github.com/certwright/certwright/reconcile"
@@ -36,6 +37,8 @@ type Local struct {
 	// Resolve gives the directory of this machine that is a location's Dir or Volume; Local adds Sub. An error says
 	// why there is none. Nil takes directories of the machine certwright runs on as they are, and nothing else.
 	Resolve func(reconcile.Location) (string, error)
+
+	patience time.Duration // with who holds the lock of a place; 0 for the usual
 }
 
 var _ reconcile.Places = Local{}

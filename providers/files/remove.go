@@ -29,9 +29,9 @@ func (l Local) remove(ctx context.Context, r reconcile.Removal) error {
 		return err
 	}
 	defer dir.Close()
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := l.waiting(ctx)
 	defer cancel()
-	if err := locked(dir.Lock(ctx)); err != nil {
+	if err := dir.Lock(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
 	p, err := look(dir)

@@ -273,9 +273,10 @@ func (j *job) sweep() {
 const patience = 10 * time.Second
 
 // lockAll keeps two writers from being in one place at once: each would clear away what the other has staged. A store in
-// a Swarm lets two of them run. They take the locks in one order, so that none waits for another in a circle.
+// a Swarm lets two of them run. They take the locks in one order, so that none waits for another in a circle. Whoever may
+// read a place can hold its lock, a container too; so it is waited for, and then done without.
 func lockAll(ctx context.Context, jobs []*job) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := jobs[0].local.waiting(ctx)
 	defer cancel()
 	var wanted []*job
 	for _, j := range jobs {
@@ -287,16 +288,16 @@ func lockAll(ctx context.Context, jobs []*job) {
 		return cmp.Or(cmp.Compare(a.self.Dev, b.self.Dev), cmp.Compare(a.self.Ino, b.self.Ino))
 	})
 	for _, j := range wanted {
-		j.err = locked(j.dir.Lock(ctx))
+		j.err = j.dir.Lock(ctx)
+		if errors.Is(j.err, context.DeadlineExceeded) {
+			j.err = nil
+		}
 	}
 }
 
-// locked says what a lock that was not free means.
-func locked(err error) error {
-	if errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("another process has held the lock of this directory for %s: %w", patience, err)
-	}
-	return err
+// waiting bounds the wait for locks.
+func (l Local) waiting(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, cmp.Or(l.patience, patience))
 }
 
 // refuseDoubles fails the units that would be written where another one is: their files would be mixed.

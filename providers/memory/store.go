@@ -24,6 +24,9 @@ func (w *World) Load(ctx context.Context) (reconcile.State, error) {
 	return deepCopy(*w.state), nil
 }
 
+// ReadBack implements reconcile.Store.
+func (w *World) ReadBack(ctx context.Context) (reconcile.State, error) { return w.Load(ctx) }
+
 // Commit implements reconcile.Store. It keeps a copy of its own; after LoseStore a first state is of another
 // installation.
 func (w *World) Commit(ctx context.Context, s reconcile.State) error {

@@ -25,7 +25,7 @@ func (s *Store) Backup(ctx context.Context, w io.Writer, passphrase []byte) erro
 		return fmt.Errorf("backup: %w", err)
 	}
 	h := s.seen.header
-	h.Certwright = kindBackup
+	h.Certwright, h.Parts, h.Before = kindBackup, 0, nil
 	file, err := wrap(h, encode(state), key, s.o.Rand)
 	if err != nil {
 		return fmt.Errorf("backup: %w", err)
@@ -91,7 +91,9 @@ func (s *Store) restore(ctx context.Context, h header, state reconcile.State, fo
 	if err := s.at.yield(&f, h.Installation); err != nil {
 		return err
 	}
-	return s.put(ctx, f, state, max(h.Generation, f.header.Generation)+1, key)
+	// A writer that was stopped before the store was lost must not come after what was restored.
+	const leap = 1000
+	return s.put(ctx, f, state, max(h.Generation, f.header.Generation)+leap, key)
 }
 
 // mayReplace is nil if a restore may replace what look found. Force does not help against what is no store, what

@@ -14,6 +14,11 @@ type fault struct {
 // ErrSealed is that of a file that is sealed with another passphrase, or damaged: nobody can tell which.
 var ErrSealed = errors.New("it does not open with this passphrase")
 
+// ErrPassphrase is that of a sealed file without a passphrase, and of one that is not sealed with one.
+type ErrPassphrase string
+
+func (e ErrPassphrase) Error() string { return string(e) }
+
 // What is wrong with a file, beside what does not parse.
 var (
 	errHeader   = errors.New("it does not begin with a header")

@@ -113,6 +113,18 @@ func (s *Store) Load(ctx context.Context) (reconcile.State, error) {
 	return s.read(f)
 }
 
+// ReadBack implements reconcile.Store.
+func (s *Store) ReadBack(ctx context.Context) (reconcile.State, error) {
+	f, err := s.at.look(ctx)
+	if err != nil {
+		return reconcile.State{}, err
+	}
+	if f.stamp != s.seen.stamp {
+		return reconcile.State{}, fmt.Errorf("store %s: %w", s.at, reconcile.ErrChanged)
+	}
+	return s.read(f)
+}
+
 // read opens a state file and takes it as seen.
 func (s *Store) read(f found) (reconcile.State, error) {
 	if p := s.o.Project; p != "" && f.header.Project != p {
@@ -154,9 +166,9 @@ func (s *Store) key(f found) (*sealer, error) {
 	}
 	switch {
 	case f.header.Seal == nil && s.o.Passphrase != nil:
-		return nil, fmt.Errorf("%s is not sealed, but a passphrase is given; run `certwright seal`, or take the passphrase out of the spec", f.path)
+		return nil, ErrPassphrase(f.path + " is not sealed, but a passphrase is given; run `certwright seal`, or take the passphrase out of the spec")
 	case f.header.Seal != nil && s.o.Passphrase == nil:
-		return nil, fmt.Errorf("%s is sealed; give its passphrase in the spec (store: passphrase)", f.path)
+		return nil, ErrPassphrase(f.path + " is sealed; give its passphrase in the spec (store: passphrase)")
 	case f.header.Seal == nil:
 		return nil, nil
 	}

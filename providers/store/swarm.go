@@ -66,6 +66,9 @@ func (s *swarm) close() error { return nil }
 // parts is in how many pieces beside the first a document of so many bytes is kept.
 func parts(document int) int { return (maxHeader + document + chacha20poly1305.Overhead - 1) / most }
 
+// sealed reports whether a header has an id.
+func (h header) sealed() bool { return h.Seal != nil && len(h.Seal.Nonce) >= 6 }
+
 // id tells a file from every other: it is the beginning of its nonce.
 func (h header) id() string { return hex.EncodeToString(h.Seal.Nonce[:6]) }
 
@@ -74,7 +77,7 @@ const remembered = 64
 
 func (s *swarm) label(h *header, before header, document int) {
 	h.Parts = parts(document)
-	if before.Seal != nil {
+	if before.sealed() {
 		h.Before = append([]string{before.id()}, before.Before[:min(len(before.Before), remembered-1)]...)
 	}
 }
@@ -88,7 +91,7 @@ func (s *swarm) pieceName(h header, i int) string {
 
 // heads are the generations there are, in ascending order, and what their first configs hold.
 func (s *swarm) heads(ctx context.Context) ([]uint64, map[uint64][]byte, error) {
-	all, err := s.configs.List(ctx, s.head)
+	all, err := s.configs.List(ctx, s.head+"0") // a project whose name begins like ours goes on with a letter, mostly
 	if err != nil {
 		return nil, nil, fmt.Errorf("store %s: %w", s, err)
 	}
@@ -107,17 +110,18 @@ func (s *swarm) heads(ctx context.Context) ([]uint64, map[uint64][]byte, error) 
 }
 
 func (s *swarm) look(ctx context.Context) (found, error) {
-	for tries := 0; ; tries++ {
+	for last := uint64(0); ; {
 		generations, files, err := s.heads(ctx)
 		if err != nil || len(generations) == 0 {
 			return found{}, err
 		}
 		n := generations[len(generations)-1]
 		f, err := s.open(ctx, n, files[n])
-		if !errors.Is(err, fs.ErrNotExist) || tries == 5 {
+		if !errors.Is(err, fs.ErrNotExist) || n == last {
 			return f, err
 		}
-		// A newer generation came in between, and its writer has removed this one.
+		// A piece is gone. If a newer generation came in between, that is why.
+		last = n
 	}
 }
 
@@ -131,7 +135,7 @@ func (s *swarm) open(ctx context.Context, generation uint64, file []byte) (found
 		return f, unreadable(f.path, err)
 	case h.Generation != generation:
 		return f, unreadable(f.path, errRenamed)
-	case h.Seal == nil || len(h.Seal.Nonce) < 6 || h.Parts < 0 || h.Parts > parts(maxDocument):
+	case !h.sealed() || h.Parts < 0 || h.Parts > parts(maxDocument):
 		return f, unreadable(f.path, errHeader)
 	}
 	rest = slices.Clip(rest)
@@ -161,22 +165,34 @@ func (s *swarm) put(ctx context.Context, _ found, _ header, file []byte) error {
 	pieces := slices.Collect(slices.Chunk(file, size))
 	for i, piece := range pieces[1:] {
 		if err := s.configs.Create(ctx, s.pieceName(h, i+1), piece); err != nil {
-			return fmt.Errorf("store %s: %w", s, err)
+			return fmt.Errorf("store %s: %w", s, errors.Join(err, s.removePieces(ctx, h)))
 		}
 	}
 	err = s.configs.Create(ctx, s.headName(h.Generation), pieces[0])
-	if errors.Is(err, fs.ErrExist) { // the pieces go with that generation
-		err = reconcile.ErrChanged
+	if errors.Is(err, fs.ErrExist) && !s.wrote(ctx, h) {
+		return fmt.Errorf("store %s: %w", s, errors.Join(reconcile.ErrChanged, s.removePieces(ctx, h)))
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrExist) { // it may be there all the same
 		return fmt.Errorf("store %s: %w", s, err)
 	}
 	return s.settle(ctx, h)
 }
 
+// wrote reports whether the config of a generation is the one with this header: a request that was sent twice finds the
+// name taken by itself.
+func (s *swarm) wrote(ctx context.Context, h header) bool {
+	file, err := s.configs.Read(ctx, s.headName(h.Generation))
+	if err != nil {
+		return false
+	}
+	is, _, _, err := parseHeader(file, kindState)
+	return err == nil && is.sealed() && is.id() == h.id()
+}
+
 // settle removes all generations but the newest, and makes sure that a commit is that or comes before it. A writer that
 // was stopped for long can take a name that is free again, since the generation of it has been removed: such a commit is
-// none, as nobody has built on it.
+// none, as nobody has built on it. An older generation that cannot be removed is an error: the passphrase it was sealed
+// with may be another one.
 func (s *swarm) settle(ctx context.Context, h header) error {
 	generations, files, err := s.heads(ctx)
 	if err != nil {
@@ -186,39 +202,57 @@ func (s *swarm) settle(ctx context.Context, h header) error {
 		return fmt.Errorf("store %s: %w", s, reconcile.ErrChanged)
 	}
 	last := len(generations) - 1
-	for _, old := range generations[:last] {
-		// What cannot be removed now is after the next commit: the head goes last, and that one finds it.
-		if s.removePieces(ctx, old, files[old]) == nil {
-			_ = s.configs.Remove(ctx, s.headName(old))
-		}
+	newest, _, _, bad := parseHeader(files[generations[last]], kindState)
+	if removed := s.tidy(ctx, generations[:last], files, newest); removed != nil {
+		err = fmt.Errorf("store %s: remove what is older: %w", s, removed)
 	}
-	if generations[last] == h.Generation {
-		return nil
+	switch {
+	case generations[last] == h.Generation || bad == nil && slices.Contains(newest.Before, h.id()):
+		return err
+	case generations[last] > h.Generation+remembered:
+		return fmt.Errorf("store %s: so many others have written since that nobody can tell whether this was one of them", s)
 	}
-	if newest, _, _, err := parseHeader(files[generations[last]], kindState); err != nil || !slices.Contains(newest.Before, h.id()) {
-		return fmt.Errorf("store %s: %w", s, reconcile.ErrChanged)
-	}
-	return nil
+	return errors.Join(fmt.Errorf("store %s: %w", s, reconcile.ErrChanged), err)
 }
 
-var pieceEnd = regexp.MustCompile(`^[0-9a-f]{12}-[0-9]{1,2}$`)
-
-// removePieces removes the pieces of a generation: those its file names, and those of writers that lost.
-func (s *swarm) removePieces(ctx context.Context, generation uint64, file []byte) error {
-	if h, _, _, err := parseHeader(file, kindState); err == nil && h.Seal != nil && len(h.Seal.Nonce) >= 6 {
-		h.Generation = generation
-		for i := range min(h.Parts, parts(maxDocument)) {
-			if err := s.configs.Remove(ctx, s.pieceName(h, i+1)); err != nil {
-				return err
-			}
+// tidy removes older generations, and pieces of whoever was not the newest: also those that a writer left that was
+// killed, or lost.
+func (s *swarm) tidy(ctx context.Context, older []uint64, files map[uint64][]byte, newest header) error {
+	var failed error
+	for _, n := range older {
+		var err error
+		if h, _, _, bad := parseHeader(files[n], kindState); bad == nil && h.sealed() && h.Generation == n {
+			err = s.removePieces(ctx, h)
 		}
+		if err == nil { // the head goes last: it is what the next one finds
+			err = s.configs.Remove(ctx, s.headName(n))
+		}
+		failed = errors.Join(failed, err)
 	}
-	prefix := fmt.Sprintf("%s%010d-", s.piece, generation)
-	pieces, err := s.configs.List(ctx, prefix)
+	pieces, err := s.configs.List(ctx, s.piece+"0")
+	if err != nil || !newest.sealed() {
+		return failed // there may be more of them than an answer may hold
+	}
 	for name := range pieces {
-		if pieceEnd.MatchString(strings.TrimPrefix(name, prefix)) {
-			err = errors.Join(err, s.configs.Remove(ctx, name))
+		end := pieceEnd.FindStringSubmatch(strings.TrimPrefix(name, s.piece))
+		if end == nil {
+			continue // of a project whose name begins like ours
+		}
+		n, err := strconv.ParseUint(end[1], 10, 64)
+		if err == nil && (n < newest.Generation || n == newest.Generation && end[2] != newest.id()) {
+			failed = errors.Join(failed, s.configs.Remove(ctx, name))
 		}
 	}
-	return err
+	return failed
+}
+
+var pieceEnd = regexp.MustCompile(`^([0-9]{10})-([0-9a-f]{12})-[0-9]{1,2}$`)
+
+// removePieces removes the pieces of a file.
+func (s *swarm) removePieces(ctx context.Context, h header) error {
+	var failed error
+	for i := range min(h.Parts, parts(maxDocument)) {
+		failed = errors.Join(failed, s.configs.Remove(ctx, s.pieceName(h, i+1)))
+	}
+	return failed
 }

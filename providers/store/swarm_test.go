@@ -340,3 +340,169 @@ func TestSwarmStoreSerialises(t *testing.T) {
 		t.Errorf("counted to %s, want %d", got, writers*each)
 	}
 }
+
+// atFirst has something happen in place of the next effect, which it may carry out.
+func atFirst(c *memory.Configs, happen func(do func() error) error) {
+	c.Around = func(_ string, do func() error) error {
+		c.Around = nil
+		return happen(do)
+	}
+}
+
+// TestSwarmStoreRemembered stops a writer right after its commit, while others commit on top of it: as long as anybody can
+// tell, it counts; then nobody says that it does not.
+func TestSwarmStoreRemembered(t *testing.T) {
+	for n, counts := range map[int]bool{1: true, remembered: true, remembered + 1: false} {
+		c := &memory.Configs{}
+		must(t, swarmed(t, c).Commit(t.Context(), with(1)))
+		slow, others := swarmed(t, c), swarmed(t, c)
+		loaded(t, slow)
+		atFirst(c, func(do func() error) error {
+			err := do()
+			for range n {
+				must(t, others.Commit(t.Context(), loaded(t, others)))
+			}
+			return err
+		})
+		err := slow.Commit(t.Context(), with(2))
+		c.Around = nil
+		if errors.Is(err, reconcile.ErrChanged) || counts != (err == nil) {
+			t.Errorf("%d others: %v", n, err)
+		}
+		holds(t, c, with(2))
+	}
+}
+
+// TestSwarmStoreSentTwice has every request sent twice: the answer to the second is that it was done already.
+func TestSwarmStoreSentTwice(t *testing.T) {
+	c := &memory.Configs{}
+	s := swarmed(t, c)
+	must(t, s.Commit(t.Context(), with(1)))
+	c.Around = func(_ string, do func() error) error {
+		if err := do(); err != nil {
+			return err
+		}
+		return do()
+	}
+	must(t, s.Commit(t.Context(), with(2)))
+	holds(t, c, with(2))
+}
+
+// TestSwarmStoreOrphans has a writer that makes a piece after others have gone on, and is killed, or loses.
+func TestSwarmStoreOrphans(t *testing.T) {
+	for name, killed := range map[string]bool{"killed": true, "lost": false} {
+		t.Run(name, func(t *testing.T) {
+			c := &memory.Configs{}
+			must(t, swarmed(t, c).Commit(t.Context(), with(1)))
+			slow, others := swarmed(t, c), swarmed(t, c)
+			loaded(t, slow)
+			atFirst(c, func(do func() error) error {
+				loaded(t, others)
+				for range 3 {
+					must(t, others.Commit(t.Context(), with(5)))
+				}
+				err := do()
+				if killed {
+					panic(errInjected)
+				}
+				return err
+			})
+			func() {
+				defer func() { _ = recover() }()
+				if err := slow.Commit(t.Context(), bulky(2)); !errors.Is(err, reconcile.ErrChanged) {
+					t.Errorf("the loser is told %v", err)
+				}
+			}()
+			c.Around = nil
+			must(t, others.Commit(t.Context(), with(6)))
+			if names := c.Names(); len(names) != 1 {
+				t.Errorf("left are %q", names)
+			}
+		})
+	}
+}
+
+// TestSwarmStoreBusy reads a store that is committed to before each piece is read, for a while.
+func TestSwarmStoreBusy(t *testing.T) {
+	c := &memory.Configs{}
+	w := swarmed(t, c)
+	must(t, w.Commit(t.Context(), bulky(1)))
+	n := 1
+	m := &meddled{Configs: c}
+	var again func()
+	again = func() {
+		if n++; n < 20 {
+			m.before = again
+		}
+		must(t, w.Commit(t.Context(), bulky(n)))
+	}
+	m.before = again
+	if !alike(bulky(20), loaded(t, swarmed(t, m))) {
+		t.Errorf("it read another state than the last one")
+	}
+}
+
+// TestSwarmStoreKeepsNothing has a Swarm that removes no config: what an older passphrase opens is not left in silence.
+func TestSwarmStoreKeepsNothing(t *testing.T) {
+	c := &memory.Configs{}
+	s := swarmed(t, c)
+	must(t, s.Commit(t.Context(), with(1)))
+	c.Around = func(what string, do func() error) error {
+		if strings.HasPrefix(what, "DELETE") {
+			return errInjected
+		}
+		return do()
+	}
+	if err := s.Reseal(t.Context(), []byte("new")); !errors.Is(err, errInjected) {
+		t.Errorf("got %v", err)
+	}
+	c.Around = nil
+	must(t, s.Reseal(t.Context(), []byte("new")))
+	if names := c.Names(); len(names) != 1 {
+		t.Errorf("left are %q", names)
+	}
+}
+
+// TestSwarmStoreAfterARestore stops a writer while the store is lost and brought back from an older backup: it comes too
+// late.
+func TestSwarmStoreAfterARestore(t *testing.T) {
+	c := &memory.Configs{}
+	s := swarmed(t, c)
+	must(t, s.Commit(t.Context(), with(1)))
+	backup := backedUp(t, s)
+	for n := range 5 {
+		must(t, s.Commit(t.Context(), with(2+n)))
+	}
+	slow := swarmed(t, c)
+	loaded(t, slow)
+	atFirst(c, func(do func() error) error {
+		for _, name := range c.Names() {
+			must(t, c.Remove(t.Context(), name))
+		}
+		must(t, swarmed(t, c).Restore(t.Context(), bytes.NewReader(backup), backupPass, false))
+		return do()
+	})
+	if err := slow.Commit(t.Context(), with(9)); err == nil {
+		t.Error("it counts")
+	}
+	c.Around = nil
+	holds(t, c, with(1))
+}
+
+// TestSwarmStoreReadBack sees its own commit, and that another one came after it.
+func TestSwarmStoreReadBack(t *testing.T) {
+	c := &memory.Configs{}
+	a, b := swarmed(t, c), swarmed(t, c)
+	must(t, a.Commit(t.Context(), with(1)))
+	st, err := a.ReadBack(t.Context())
+	must(t, err)
+	same(t, with(1), st)
+	loaded(t, b)
+	must(t, b.Commit(t.Context(), with(2)))
+	if _, err := a.ReadBack(t.Context()); !errors.Is(err, reconcile.ErrChanged) {
+		t.Errorf("got %v", err)
+	}
+	if err := a.Commit(t.Context(), with(3)); !errors.Is(err, reconcile.ErrChanged) {
+		t.Errorf("and then %v", err)
+	}
+}
