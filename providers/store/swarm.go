@@ -72,8 +72,8 @@ func (h header) sealed() bool { return h.Seal != nil && len(h.Seal.Nonce) >= 6 }
 // id tells a file from every other: it is the beginning of its nonce.
 func (h header) id() string { return hex.EncodeToString(h.Seal.Nonce[:6]) }
 
-// remembered is how many files before it a file names.
-const remembered = 64
+// remembered is how many files before it a file names: as many as its header has room for.
+const remembered = 200
 
 func (s *swarm) label(h *header, before header, document int) {
 	h.Parts = parts(document)
