@@ -32,6 +32,7 @@ type Applier struct {
 	Clock    func() time.Time
 	Settle   time.Duration // how long a rung may take to show on the wire; 10s when zero
 	Couriers bool
+	Known    bool // see Look
 }
 
 // Apply carries out every step of a plan that was made from w. A step that fails stops those that come after it

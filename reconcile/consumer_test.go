@@ -17,7 +17,7 @@ func TestOneThingAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newEstate(t)
 		e.edit("  roots:\n    trust: [internal]\n    directory: /srv/roots\n",
-			"  roots:\n    trust: [internal]\n    container: db\n    directory: /srv/roots\n    reload: restart\n")
+			"  roots:\n    trust: [internal]\n    container: db\n    directory: /srv/roots\n    reload: {signal: USR1}\n")
 		e.converge()
 		e.start()
 		e.converge() // db does not mount the roots, which is not what this is about
@@ -29,7 +29,7 @@ func TestOneThingAtATime(t *testing.T) {
 		}
 		e.edit("cas:", "cas:\n  other: {local: {}}", "trust: [internal]\n    container: db", "trust: [internal, other]\n    container: db",
 			"  roots:\n    trust: [internal]\n    directory: /srv/roots\n",
-			"  roots:\n    trust: [internal, other]\n    container: db\n    directory: /srv/roots\n    reload: restart\n")
+			"  roots:\n    trust: [internal, other]\n    container: db\n    directory: /srv/roots\n    reload: {signal: USR1}\n")
 		var mu sync.Mutex
 		under := map[string]string{} // what is done to a container
 		reloads := 0

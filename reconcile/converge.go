@@ -43,7 +43,7 @@ func (a Applier) Converge(ctx context.Context, scope Scope) (Outcome, error) {
 		}
 	}
 	for passes, yields := 0, 0; passes < maxPasses && yields < maxYields; {
-		w, err := Observe(ctx, a.Providers, a.Spec, Look{Couriers: a.Couriers, Probe: true, Only: scope.Only, Now: a.Clock()})
+		w, err := Observe(ctx, a.Providers, a.Spec, Look{Couriers: a.Couriers, Probe: true, Only: scope.Only, Known: a.Known, Now: a.Clock()})
 		if err != nil {
 			return out, err
 		}

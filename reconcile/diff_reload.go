@@ -44,6 +44,10 @@ func (d *differ) load(in loading, prev int) int {
 	if how.None && !d.visible(in) {
 		return prev
 	}
+	if how.Restart && !mounts(in.c, in.l.at) && !in.l.files {
+		d.refuse(Stale, "binding/"+in.b.Name, fmt.Sprintf("%s does not mount %s, and a restart would not change that", in.c.Name, in.l.at), mountHint)
+		return prev
+	}
 	if !how.None && d.halted(in) || how.Restart && d.restartsSpent(in.b) {
 		return prev
 	}

@@ -152,11 +152,11 @@ func (d *differ) update(b *spec.Binding, svc Service, refs []SecretRef, m materi
 		d.onTheWire(b, svc, m)
 		return
 	case svc.Updating():
-		d.refuse(Stale, subject, "service "+svc.Name+" has other secrets, and an update of it is under way", "run `certwright apply` when it is finished")
+		d.refuse(Stale, subject, "service "+svc.Name+" has other secrets, and an update of it is under way", "run `certwright apply --wait 2m`, which waits for it")
 		return
 	case reason == "" && svc.Update == "paused":
 		d.refuse(Failed, subject, fmt.Sprintf("Swarm has paused the update of %s: %s", svc.Name, svc.Message),
-			"look at the logs of its tasks; `docker service rollback "+svc.Name+"` goes back, `docker service update --force` tries again")
+			"look at `docker service ps --no-trunc "+svc.Name+"` and the logs of its tasks; `docker service rollback "+svc.Name+"` goes back, `docker service update --force "+svc.Name+"` tries again")
 		return
 	case reason == "":
 		d.down(b, svc)
@@ -215,10 +215,13 @@ func (d *differ) pushed(b *spec.Binding, svc Service, unit Fingerprint) bool {
 		d.due(load.At.Add(busy))
 		return true
 	case !load.Proved && (len(hour) >= pushesPerHour || !load.At.Before(d.scope.Since)):
-		hint := "look at the logs of its tasks"
+		hint := "look at `docker service ps --no-trunc " + svc.Name + "` and the logs of its tasks"
 		if len(hour) >= pushesPerHour {
 			again := hour[len(hour)-pushesPerHour].Add(time.Hour)
 			hint += "; certwright tries again after " + stamp(again)
+			if b.Identity != nil {
+				hint += ", or now with `certwright rotate identity/" + b.Identity.Name + "`"
+			}
 			d.due(again)
 		}
 		d.refuse(Failed, subject, cmp.Or(load.Error, "the update of service "+svc.Name+" was cut short"), hint)

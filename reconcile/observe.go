@@ -19,6 +19,7 @@ type Look struct {
 	Couriers bool     // short-lived couriers may be started to see what cannot be seen from here
 	Probe    bool     // the wire is looked at
 	Only     []string // bindings to probe; empty for all
+	Known    bool     // there was a store: one that is not there is lost
 	Now      time.Time
 }
 
@@ -50,6 +51,9 @@ func observe(ctx context.Context, p Providers, s *spec.Spec, look Look) (World, 
 	found := o.read(ctx)
 	if err := <-loaded; err != nil {
 		return w, err
+	}
+	if w.Fresh && look.Known {
+		return w, o.lost(ctx, "it was there before, with records")
 	}
 	w.listLeft(ctx, p, s)
 	if err := w.readCAs(p, s); err != nil {

@@ -255,3 +255,25 @@ func TestWaveStopsAtASignal(t *testing.T) {
 		}
 	})
 }
+
+// TestRestartOfNoUse has a container that does not mount the place: a restart would interrupt it and change nothing.
+func TestRestartOfNoUse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEstate(t)
+		e.edit("  roots:\n    trust: [internal]\n    directory: /srv/roots\n",
+			"  roots:\n    trust: [internal]\n    container: db\n    directory: /srv/roots\n    reload: [{signal: HUP}, restart]\n")
+		e.converge()
+		e.start()
+		refuse := false
+		restarts := e.count("POST /containers/{id}/restart", &refuse)
+		e.edit("cas:", "cas:\n  other: {local: {}}", "  roots:\n    trust: [internal]\n    directory: /srv/roots\n",
+			"  roots:\n    trust: [internal, other]\n    container: db\n    directory: /srv/roots\n    reload: restart\n")
+		out := e.converge()
+		if n := *restarts; n != 0 {
+			t.Errorf("%d restarts", n)
+		}
+		if s := e.state("roots", time.Now()); s.State != reconcile.Stale || !strings.Contains(s.Reason, "db does not mount /srv/roots") || s.Hint == "" {
+			t.Errorf("%s (%s), hint %q; %v", s.State, s.Reason, s.Hint, out.Err)
+		}
+	})
+}

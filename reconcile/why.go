@@ -160,7 +160,7 @@ func (v *view) next(plan Plan, b *spec.Binding, status BindingStatus) string {
 		}
 	}
 	switch {
-	case status.State == Contested:
+	case status.State == Contested, status.State == Failed && !plan.Next.IsZero() && b.Consumer != nil && b.Consumer.Service != "":
 		return "nothing before " + stamp(plan.Next)
 	case !status.State.Settled(), b.Identity != nil && plan.blocked("identity/"+b.Identity.Name) != "":
 		return "nothing by itself"

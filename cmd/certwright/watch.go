@@ -81,7 +81,7 @@ func (w *watching) word(what string) {
 func (w *watching) pass(ctx context.Context, why string) (time.Time, bool) {
 	w.log.Debug("pass", "because", why)
 	if err := w.prepare(ctx); err != nil {
-		w.say("store", err.Error(), slog.LevelError)
+		w.fails(err)
 		return time.Time{}, false
 	}
 	s := w.session
@@ -94,10 +94,11 @@ func (w *watching) pass(ctx context.Context, why string) (time.Time, bool) {
 	case ctx.Err() != nil:
 		return time.Time{}, true
 	case err != nil:
-		w.say("store", w.a.lost(err).Error(), slog.LevelError)
+		w.fails(err)
 		return time.Time{}, false
 	}
 	w.say("store", "", slog.LevelInfo)
+	s.applier.Known = true
 	status := reconcile.Assess(s.spec, out.World, out.Plan)
 	blame(&status, out)
 	for _, b := range status.Bindings {
@@ -108,6 +109,16 @@ func (w *watching) pass(ctx context.Context, why string) (time.Time, bool) {
 		w.say("binding/"+b.Name, string(b.State)+": "+b.Reason, level, "state", b.State, "reason", b.Reason, "hint", b.Hint)
 	}
 	return out.Plan.Next, out.Err == nil
+}
+
+// fails says why a whole pass did, and what to do about it.
+func (w *watching) fails(err error) {
+	var h hinted
+	if errors.As(w.a.lost(err), &h) {
+		w.say("store", err.Error(), slog.LevelError, "hint", h.hint)
+		return
+	}
+	w.say("store", err.Error(), slog.LevelError)
 }
 
 // prepare takes the spec as it is now, if that is good and another one.
@@ -129,6 +140,10 @@ func (w *watching) prepare(ctx context.Context) error {
 		return err
 	}
 	w.a.warn(next.spec)
+	if w.session != nil {
+		was, is := w.session.spec.Store, next.spec.Store
+		next.applier.Known = w.session.applier.Known && was.Directory == is.Directory && was.Swarm == is.Swarm
+	}
 	w.end()
 	w.session = next
 	w.session.applier.Report = w.step

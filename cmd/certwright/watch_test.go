@@ -153,6 +153,20 @@ func TestWatch(t *testing.T) {
 		}
 	}
 
+	// All is gone, also what would show that there was a store: it knows.
+	quiet = len(w.text())
+	for _, gone := range []string{".certwright", "web", "other", "third"} {
+		if err := os.RemoveAll(filepath.Join(w.dir, gone)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	if lost := w.says(quiet, "the store is lost"); strings.Contains(lost, "create CA") || !strings.Contains(lost, "certwright restore FILE") {
+		t.Errorf("it says %s", lost)
+	}
+
 	if err := w.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}

@@ -10,8 +10,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"path"
 	"runtime"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -177,29 +181,37 @@ func (e *Engine) removeOlder(ctx context.Context, ref string) {
 	}
 }
 
-// pack makes the image's only layer.
+// pack makes the image's only layer. Directories are named, since an engine makes those that are not with modes of its
+// own, and a courier has no right to enter what is not its user's.
 func pack(binary []byte, libraries map[string][]byte, loader string) (io.Reader, error) {
-	var b bytes.Buffer
-	w := tar.NewWriter(&b)
-	add := func(name string, data []byte) error {
-		h := &tar.Header{Name: name, Mode: 0o755, Size: int64(len(data)), Format: tar.FormatPAX}
-		if err := w.WriteHeader(h); err != nil {
-			return err
-		}
-		_, err := w.Write(data)
-		return err
-	}
-	err := add("certwright", binary)
+	files := map[string][]byte{"certwright": binary}
 	for name, data := range libraries {
 		if name != loader {
 			name = libraryDir + "/" + name
 		}
-		if err == nil {
-			err = add(name, data)
+		files[strings.TrimPrefix(name, "/")] = data
+	}
+	dirs := map[string]bool{}
+	for name := range files {
+		for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
+			dirs[dir] = true
 		}
 	}
-	if err == nil {
-		err = w.Close()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, dir := range slices.Sorted(maps.Keys(dirs)) {
+		if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: dir + "/", Mode: 0o755, Format: tar.FormatPAX}); err != nil {
+			return nil, err
+		}
 	}
-	return &b, err
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		h := &tar.Header{Name: name, Mode: 0o755, Size: int64(len(files[name])), Format: tar.FormatPAX}
+		if err := w.WriteHeader(h); err != nil {
+			return nil, err
+		}
+		if _, err := w.Write(files[name]); err != nil {
+			return nil, err
+		}
+	}
+	return &b, w.Close()
 }

@@ -1,10 +1,12 @@
 package docker
 
 import (
+	"archive/tar"
 	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +19,8 @@ import (
 
 	"github.com/certwright/certwright/providers/docker/dockertest"
 	"github.com/certwright/certwright/reconcile"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // TestUnfitBinaries refuses binaries that cannot run in a courier, with what to do about it.
@@ -82,6 +86,18 @@ func TestDynamicBinary(t *testing.T) {
 	got := Places{Engines: Engines{"local": e}}.Read(soon(t), []reconcile.PlaceQuery{{At: at, Files: []string{"cert.pem"}}}, true)[0]
 	if got.Err != nil || string(got.Files["cert.pem"].Data) != "read" {
 		t.Errorf("read %q: %v", got.Files["cert.pem"].Data, got.Err)
+	}
+	// One that connects has fewer rights: it may enter what is everybody's.
+	static, _ := engine(t)
+	server := serve(t, static, "127.0.0.1:8080")
+	server.Addresses, server.Published = nil, nil
+	conn, err := Engines{"local": e}.Dial(soon(t), server, 8080, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if got := said(t, conn, "/x", nil); got != "POST server/x" {
+		t.Errorf("answer %q", got)
 	}
 }
 
@@ -164,5 +180,29 @@ func TestImageTidiedAway(t *testing.T) {
 	}
 	if _, err := cli.ImageRemove(t.Context(), e.image, image.RemoveOptions{}); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestPack names every directory before what is in it: some storage drivers make the others with modes that keep a courier
+// out.
+func TestPack(t *testing.T) {
+	r, err := pack([]byte("program"), map[string][]byte{"/lib64/ld.so": []byte("loader"), "libc.so": []byte("library")}, "/lib64/ld.so")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for archive := tar.NewReader(r); ; {
+		h, err := archive.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil || h.Mode != 0o755 {
+			t.Fatalf("%v, %+v", err, h)
+		}
+		got = append(got, h.Name)
+	}
+	want := []string{"lib/", "lib/certwright/", "lib64/", "certwright", "lib/certwright/libc.so", "lib64/ld.so"}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("-want +got\n%s", d)
 	}
 }
