@@ -57,11 +57,11 @@ func (r *run) forget(steps []Step) {
 	}
 }
 
-// collect removes Swarm secrets that nothing uses.
+// collect removes Swarm secrets and configs that nothing uses.
 func (r *run) collect(steps []Step) {
 	r.each(steps, func(s Step) error {
 		a := s.Action.(RemoveSecret)
-		return r.Swarms.RemoveSecret(r.ctx, a.Host, a.ID)
+		return r.Swarms.RemoveSecret(r.ctx, a.Host, Secret{SecretKind: a.SecretKind, ID: a.ID})
 	})
 }
 

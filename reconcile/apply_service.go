@@ -59,10 +59,10 @@ func (r *run) make(b *spec.Binding) error {
 		if err != nil {
 			return err
 		}
-		s := NewSecret{Name: refs[i].Name, Data: data, Labels: map[string]string{
+		s := NewSecret{SecretKind: refs[i].SecretKind, Name: refs[i].Name, Data: data, Labels: map[string]string{
 			ProjectLabel: r.Spec.Project, SecretInstallation: r.st.Installation, SecretBinding: b.Name, SecretFile: f.spec.Name,
 		}}
-		if is := r.w.Swarms[b.Host.Name].named(s.Name); is != nil {
+		if is := r.w.Swarms[b.Host.Name].named(s.SecretKind, s.Name); is != nil {
 			err = r.markSecret(b, *is, s)
 		} else {
 			err = r.Swarms.CreateSecret(r.ctx, b.Host.Name, s)
@@ -81,10 +81,13 @@ func (r *run) markSecret(b *spec.Binding, is Secret, want NewSecret) error {
 	maps.Copy(labels, is.Labels) // what others wrote there stays
 	maps.Copy(labels, want.Labels)
 	is.Labels = labels
-	holds, err := r.Swarms.LabelSecret(r.ctx, b.Host.Name, is, want.Data)
+	holds, err := false, error(nil)
+	if !is.Forged {
+		holds, err = r.Swarms.LabelSecret(r.ctx, b.Host.Name, is, want.Data)
+	}
 	if err == nil && !holds {
-		err = fmt.Errorf("secret %s was not made by certwright, and does not hold what %s should: "+
-			"take it from its services and remove it with `docker secret rm %[1]s`", is.Name, want.Labels[SecretFile])
+		err = fmt.Errorf("%s %s was not made by certwright, and does not hold what %s should: "+
+			"take it from its services and remove it with `docker %[1]s rm %[2]s`", is.Word(), is.Name, want.Labels[SecretFile])
 	}
 	return err
 }
@@ -163,12 +166,12 @@ func (r *run) push(b *spec.Binding, t Target, refs []SecretRef) error {
 		}
 	}
 	for _, ref := range refs {
-		s := r.swarms[t.Host].named(ref.Name)
+		s := r.swarms[t.Host].named(ref.SecretKind, ref.Name)
 		switch {
 		case s == nil:
-			return fmt.Errorf("%w: secret %s is not there any more", ErrNotUpdated, ref.Name)
+			return fmt.Errorf("%w: %s %s is not there any more", ErrNotUpdated, ref.Word(), ref.Name)
 		case !r.marked(b, *s): // somebody made it after we looked
-			return fmt.Errorf("%w: secret %s is not marked as ours", ErrNotUpdated, ref.Name)
+			return fmt.Errorf("%w: %s %s is not marked as ours", ErrNotUpdated, ref.Word(), ref.Name)
 		}
 		ref.ID = s.ID
 		u.Give = append(u.Give, ref)

@@ -24,7 +24,7 @@ func TestDeep(t *testing.T) {
 		{"of one binding", func(*estate, *swarm) {}, []string{"api"}, "ca.pem as wanted\nchain.pem as wanted\nKEY as wanted\n"},
 		{"of another binding", func(*estate, *swarm) {}, []string{"other"}, ""},
 		{"other data", func(_ *estate, s *swarm) {
-			s.holds["id-"+s.named("a-very")] = []byte("forged")
+			s.holds["secret-"+s.named("a-very")] = []byte("forged")
 		}, nil, "ca.pem as wanted\nchain.pem as wanted\nKEY other\n"},
 		{"gone", func(_ *estate, s *swarm) { s.drop(s.named("chain.pem")) }, nil, "ca.pem as wanted\nchain.pem there is no such secret\nKEY as wanted\n"},
 		{"not issued", func(e *estate, _ *swarm) {

@@ -78,7 +78,7 @@ type differ struct {
 	idSteps     map[string]int      // the step that issues an identity
 	held        map[string]string   // subjects that cannot be had, and why
 	places      map[Location]int    // the step that writes a place
-	secretNames map[string]bool     // of Swarm secrets that a binding wants
+	secretNames map[string]bool     // of Swarm secrets and configs that a binding wants, by subject
 	wanted      map[Location]string // the binding that has a place
 	unresolved  map[string]bool     // bindings whose places are not known now
 }

@@ -70,7 +70,7 @@ func (d *differ) binding(b *spec.Binding, w want) {
 		d.refuse(state, subject, w.refused.Reason, w.refused.Hint)
 		return
 	}
-	if b.Place.Secrets != nil {
+	if b.Place.Swarm() {
 		d.secrets(b, m, pending)
 		return
 	}

@@ -27,8 +27,9 @@ func (v *view) refs(b *spec.Binding, m material) []SecretRef {
 			owner = user
 		}
 		out[i] = SecretRef{
-			Name:   secretName(v.s.Project, b.Name, f.spec.Name, v.version(b, f, m)),
-			Target: f.spec.Name, Mode: f.mode, UID: owner.UID, GID: owner.GID,
+			SecretKind: SecretKind{Config: b.Place.Config(f.spec.Content)},
+			Name:       secretName(v.s.Project, b.Name, f.spec.Name, v.version(b, f, m)),
+			Target:     f.spec.Name, Mode: f.mode, UID: owner.UID, GID: owner.GID,
 		}
 	}
 	return out
@@ -52,7 +53,11 @@ func numbered(user string) Owner {
 func refsPrint(refs []SecretRef) Fingerprint {
 	var parts []string
 	for _, r := range refs {
-		parts = append(parts, fmt.Sprintf("%s %s %o %d:%d", r.Target, r.Name, r.Mode, r.UID, r.GID))
+		part := fmt.Sprintf("%s %s %o %d:%d", r.Target, r.Name, r.Mode, r.UID, r.GID)
+		if r.Config {
+			part += " config"
+		}
+		parts = append(parts, part)
 	}
 	return digest(parts...)
 }
@@ -82,7 +87,7 @@ func (d *differ) secrets(b *spec.Binding, m material, pending []int) {
 		reason = "follows its certificate"
 	} else {
 		for _, r := range refs {
-			d.secretNames[r.Name] = true
+			d.secretNames[r.Word()+"/"+r.Name] = true
 		}
 		reason = d.unmade(b, refs)
 		if _, known := d.w.State.Places[at]; !known {
@@ -102,11 +107,13 @@ func (d *differ) secrets(b *spec.Binding, m material, pending []int) {
 // unmade says which of the secrets is not there or not marked, or is "".
 func (v *view) unmade(b *spec.Binding, refs []SecretRef) string {
 	for _, r := range refs {
-		switch s := v.w.Swarms[b.Host.Name].named(r.Name); {
+		switch s := v.w.Swarms[b.Host.Name].named(r.SecretKind, r.Name); {
 		case s == nil:
-			return "no secret holds what " + r.Target + " should"
+			return "no " + r.Word() + " holds what " + r.Target + " should"
+		case s.Forged:
+			return "config holds something else: " + r.Target
 		case !v.marked(b, *s):
-			return "secret is not marked as ours: " + r.Target
+			return r.Word() + " is not marked as ours: " + r.Target
 		}
 	}
 	return ""
@@ -117,21 +124,22 @@ func (v *view) unmade(b *spec.Binding, refs []SecretRef) string {
 func (v *view) theirs(b *spec.Binding, svc Service, refs []SecretRef) *Refusal {
 	for _, r := range svc.Secrets {
 		taken := slices.ContainsFunc(b.Files, func(f spec.File) bool { return f.Name == r.Target })
-		wanted := slices.ContainsFunc(refs, func(w SecretRef) bool { return w.Name == r.Name })
+		wanted := slices.ContainsFunc(refs, func(w SecretRef) bool { return w.SecretKind == r.SecretKind && w.Name == r.Name })
 		if taken && !wanted && v.there(b, r) && !v.madeFor(b, r) {
 			return &Refusal{
 				Subject: "binding/" + b.Name, State: Blocked,
-				Reason: fmt.Sprintf("service %s mounts a secret %s as %s that was not made by certwright", svc.Name, r.Name, r.Target),
-				Hint:   "give the file another name, take that secret from the service, or run `certwright adopt " + b.Name + "`",
+				Reason: fmt.Sprintf("service %s mounts a %s %s as %s that was not made by certwright", svc.Name, r.Word(), r.Name, r.Target),
+				Hint:   "give the file another name, take that " + r.Word() + " from the service, or run `certwright adopt " + b.Name + "`",
 			}
 		}
 	}
 	return nil
 }
 
-// there reports whether a secret that a service mounts is still there.
+// there reports whether a secret that a service mounts is still there. A config that has none of our names is not listed.
 func (v *view) there(b *spec.Binding, r SecretRef) bool {
-	return slices.ContainsFunc(v.w.Swarms[b.Host.Name].Secrets, func(s Secret) bool { return s.ID == r.ID })
+	return r.Config && !strings.HasPrefix(r.Name, ConfigNames(v.s.Project)) ||
+		slices.ContainsFunc(v.w.Swarms[b.Host.Name].Secrets, func(s Secret) bool { return s.ID == r.ID })
 }
 
 // madeFor reports whether a secret is one that certwright made for the binding.
@@ -181,11 +189,13 @@ func (v *view) unlike(b *spec.Binding, svc Service, refs []SecretRef) string {
 		}
 		switch is := svc.Secrets[i]; {
 		case !v.there(b, is):
-			return "its secret is gone: " + want.Target
+			return "its " + is.Word() + " is gone: " + want.Target
 		case is.Name != want.Name && !v.madeFor(b, is):
-			return "somebody else's secret: " + want.Target
+			return "somebody else's " + is.Word() + ": " + want.Target
+		case is.SecretKind != want.SecretKind:
+			return "it is to be a " + want.Word() + ": " + want.Target
 		case is.Name != want.Name:
-			return "older secret version: " + want.Target
+			return "older " + is.Word() + " version: " + want.Target
 		case is.Mode.Perm() != want.Mode.Perm():
 			return "mode differs: " + want.Target
 		case is.UID != want.UID || is.GID != want.GID:
@@ -193,8 +203,13 @@ func (v *view) unlike(b *spec.Binding, svc Service, refs []SecretRef) string {
 		}
 	}
 	for _, is := range svc.Secrets {
-		if v.madeFor(b, is) && !slices.ContainsFunc(refs, func(r SecretRef) bool { return r.Target == is.Target }) {
+		i := slices.IndexFunc(refs, func(r SecretRef) bool { return r.Target == is.Target })
+		switch {
+		case !v.madeFor(b, is):
+		case i < 0:
 			return is.Target + " left the spec"
+		case refs[i].SecretKind != is.SecretKind:
+			return "mounted as a " + is.Word() + " too: " + is.Target
 		}
 	}
 	return ""
@@ -291,7 +306,7 @@ func (d *differ) shown(b *spec.Binding, c Container, m material) {
 func (d *differ) emptied(l Location, binding string) {
 	swarm, asked := d.w.Swarms[l.Host]
 	b := d.bindings[binding]
-	moved := b != nil && b.Place.Secrets != nil
+	moved := b != nil && b.Place.Swarm()
 	switch {
 	case !asked || swarm.Err != "":
 		d.refuse(Waiting, "binding/"+binding, "left the spec, but the Swarm does not answer: "+swarm.Err, "")
@@ -319,14 +334,14 @@ func (d *differ) collect() {
 		}
 		for _, s := range swarm.Secrets {
 			binding := s.Labels[SecretBinding]
-			if !d.ours(s) || used[s.ID] || d.secretNames[s.Name] || d.unresolved[binding] || d.held["binding/"+binding] != "" {
+			if !d.ours(s) || used[s.ID] || d.secretNames[s.Word()+"/"+s.Name] || d.unresolved[binding] || d.held["binding/"+binding] != "" {
 				continue
 			}
 			reason := "an older version that nothing uses"
 			if d.bindings[binding] == nil {
 				reason = "left the spec, and nothing uses it"
 			}
-			d.step(RemoveSecret{Binding: binding, Host: host, Name: s.Name, ID: s.ID}, reason)
+			d.step(RemoveSecret{SecretKind: s.SecretKind, Binding: binding, Host: host, Name: s.Name, ID: s.ID}, reason)
 		}
 	}
 }

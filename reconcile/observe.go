@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -66,6 +67,7 @@ func observe(ctx context.Context, p Providers, s *spec.Spec, look Look) (World, 
 	if err := o.places(ctx, found); err != nil {
 		return w, err
 	}
+	o.configs()
 	if look.Probe {
 		o.probes(ctx)
 	}
@@ -97,7 +99,7 @@ func (w *World) load(ctx context.Context, p Providers, s *spec.Spec) error {
 func (w *World) list(ctx context.Context, p Providers, s *spec.Spec) error {
 	for i := range s.Bindings {
 		b := &s.Bindings[i]
-		if err := w.ask(ctx, p, b.Host.Name, b.Consumer != nil || b.Place.Directory == "", b.Place.Secrets != nil); err != nil {
+		if err := w.ask(ctx, p, b.Host.Name, b.Consumer != nil || b.Place.Directory == "", b.Place.Swarm()); err != nil {
 			return err
 		}
 	}
@@ -341,6 +343,24 @@ func (o *observer) decode(b *spec.Binding, c PlaceContent) PlaceState {
 		p.Files[f.Name] = state
 	}
 	return p
+}
+
+// configs finds out which configs of the bindings hold something else than they should. Unlike secrets they can be read.
+func (o *observer) configs() {
+	for i := range o.s.Bindings {
+		b := &o.s.Bindings[i]
+		m, missing := o.material(b, o.w.State)
+		if b.Place.Configs == nil || missing != "" {
+			continue
+		}
+		refs, swarm := o.refs(b, m), o.w.Swarms[b.Host.Name]
+		for i, f := range o.files(b, located{}, m) {
+			if s := swarm.named(refs[i].SecretKind, refs[i].Name); s != nil && refs[i].Config {
+				data, err := secretData(o.p, f)
+				s.Forged = err == nil && !bytes.Equal(s.Data, data)
+			}
+		}
+	}
 }
 
 func secret(p Providers, src *spec.Source) (string, error) {

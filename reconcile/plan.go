@@ -49,7 +49,7 @@ func (p Plan) blocked(subject string) string {
 
 // Action is one kind of change; the set is closed.
 type Action interface {
-	// Subject is what is changed: ca/NAME, identity/NAME, binding/NAME, volume/NAME, secret/NAME, swarm/HOST.
+	// Subject is what is changed: ca/NAME, identity/NAME, binding/NAME, volume/NAME, secret/NAME, config/NAME, swarm/HOST.
 	Subject() string
 	// Kind is the word for it in a plan's JSON.
 	Kind() string
@@ -115,9 +115,10 @@ type Remove struct {
 	At      Location
 }
 
-// RemoveSecret removes a Swarm secret of ours that nothing uses.
+// RemoveSecret removes a Swarm secret or config of ours that nothing uses.
 type RemoveSecret struct {
 	steady
+	SecretKind
 	Binding        string // that it was made for
 	Host, Name, ID string
 }
@@ -139,14 +140,14 @@ const (
 	kindService   = "service"
 )
 
-func (CreateCA) Kind() string     { return "create-ca" }
-func (Issue) Kind() string        { return "issue" }
-func (CreateVolume) Kind() string { return "create-volume" }
-func (Place) Kind() string        { return "place" }
-func (Reload) Kind() string       { return "reload" }
-func (Remove) Kind() string       { return "remove" }
-func (RemoveSecret) Kind() string { return "remove-secret" }
-func (Forget) Kind() string       { return "forget" }
+func (CreateCA) Kind() string       { return "create-ca" }
+func (Issue) Kind() string          { return "issue" }
+func (CreateVolume) Kind() string   { return "create-volume" }
+func (Place) Kind() string          { return "place" }
+func (Reload) Kind() string         { return "reload" }
+func (Remove) Kind() string         { return "remove" }
+func (a RemoveSecret) Kind() string { return "remove-" + a.Word() }
+func (Forget) Kind() string         { return "forget" }
 
 func (a CreateCA) Subject() string     { return "ca/" + a.CA }
 func (a Issue) Subject() string        { return "identity/" + a.Identity }
@@ -154,11 +155,11 @@ func (a CreateVolume) Subject() string { return "volume/" + a.Name }
 func (a Place) Subject() string        { return "binding/" + a.Binding }
 func (a Reload) Subject() string       { return "binding/" + a.Binding }
 func (a Remove) Subject() string       { return "binding/" + a.Binding }
-func (a RemoveSecret) Subject() string { return "secret/" + a.Name }
+func (a RemoveSecret) Subject() string { return a.Word() + "/" + a.Name }
 func (a Forget) Subject() string       { return "identity/" + a.Identity }
 
 func (a CreateVolume) String() string { return "create volume " + a.Name }
-func (a RemoveSecret) String() string { return "remove secret " + a.Name }
+func (a RemoveSecret) String() string { return "remove " + a.Word() + " " + a.Name }
 func (a Forget) String() string       { return "forget identity " + a.Identity }
 func (a Remove) String() string {
 	return fmt.Sprintf("remove the files of %s from %s", a.Binding, a.At)

@@ -108,7 +108,7 @@ func (v *view) locate(b *spec.Binding) (at []located, refused *Refusal, wait boo
 	all := v.consumers(b)
 	engine := v.w.Engines[b.Host.Name]
 	switch {
-	case b.Place.Secrets != nil:
+	case b.Place.Swarm():
 		return nil, nil, false
 	case b.Place.Directory != "":
 		l := located{at: Location{Host: b.Host.Name, Dir: b.Place.Directory}, containers: all}

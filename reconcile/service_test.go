@@ -87,8 +87,12 @@ func (s *swarm) CreateSecret(_ context.Context, _ string, n reconcile.NewSecret)
 	if s.holds == nil {
 		s.holds = map[string][]byte{}
 	}
-	s.holds["id-"+n.Name] = n.Data
-	s.now.Secrets = append(s.now.Secrets, reconcile.Secret{ID: "id-" + n.Name, Name: n.Name, Labels: n.Labels})
+	made := reconcile.Secret{SecretKind: n.SecretKind, ID: n.Word() + "-" + n.Name, Name: n.Name, Labels: n.Labels}
+	if n.Config {
+		made.Data = n.Data
+	}
+	s.holds[made.ID] = n.Data
+	s.now.Secrets = append(s.now.Secrets, made)
 	return nil
 }
 
@@ -131,8 +135,8 @@ func (s *swarm) Update(_ context.Context, _ string, u reconcile.ServiceUpdate) e
 	return nil
 }
 
-func (s *swarm) RemoveSecret(_ context.Context, _, id string) error {
-	s.now.Secrets = slices.DeleteFunc(s.now.Secrets, func(x reconcile.Secret) bool { return x.ID == id })
+func (s *swarm) RemoveSecret(_ context.Context, _ string, r reconcile.Secret) error {
+	s.now.Secrets = slices.DeleteFunc(s.now.Secrets, func(x reconcile.Secret) bool { return x.SecretKind == r.SecretKind && x.ID == r.ID })
 	return nil
 }
 

@@ -15,7 +15,7 @@ type Stacked struct {
 	Refused *Refusal
 }
 
-// StackSecret is a secret that a service of a stack mounts.
+// StackSecret is a secret or config that a service of a stack mounts.
 type StackSecret struct {
 	Key string // the same for all versions, and for no other file
 	SecretRef
@@ -29,7 +29,7 @@ func Stacks(s *spec.Spec, w World) []Stacked {
 	var out []Stacked
 	for i := range s.Bindings {
 		b := &s.Bindings[i]
-		if b.Place.Secrets == nil {
+		if !b.Place.Swarm() {
 			continue
 		}
 		keys := make([]string, len(b.Files))

@@ -171,7 +171,7 @@ func (a assessor) placed(b *spec.Binding) *bool {
 	switch {
 	case slices.ContainsFunc(a.steps[subject], func(s Step) bool { _, is := s.Action.(Place); return is }):
 		return truth(false)
-	case b.Place.Secrets != nil && a.w.Swarms[b.Host.Name].Err != "",
+	case b.Place.Swarm() && a.w.Swarms[b.Host.Name].Err != "",
 		refused != nil && a.w.Engines[b.Host.Name].Err != "",
 		slices.ContainsFunc(at, func(l located) bool { return a.w.Places[l.at].Err != "" }):
 		return nil
@@ -352,7 +352,7 @@ func (a assessor) served(b *spec.Binding, targets []TargetStatus) *bool {
 
 // elsewhere is how many running tasks of a binding's service are on other nodes than the one that was asked.
 func (a assessor) elsewhere(b *spec.Binding) int {
-	if b.Place.Secrets == nil {
+	if !b.Place.Swarm() {
 		return 0
 	}
 	svc := a.service(b)

@@ -12,21 +12,21 @@ import (
 
 // Swarms are the Swarms that engines manage, by host name.
 type Swarms interface {
-	// Swarm lists services, tasks and secrets in a number of calls that does not depend on how many there are. An engine
-	// that is no manager, or does not answer, is a Swarm with Err.
+	// Swarm lists services, tasks, secrets, and the configs of ConfigNames in a number of calls that does not depend on how
+	// many there are. An engine that is no manager, or does not answer, is a Swarm with Err.
 	Swarm(ctx context.Context, host string) Swarm
-	// CreateSecret makes a secret. One of that name that is there already is success: names say what is in them.
+	// CreateSecret makes a secret or a config. One of that name that is there already is success: names say what is in them.
 	CreateSecret(ctx context.Context, host string, s NewSecret) error
-	// LabelSecret gives a secret s.Labels instead of those it had at s.Version, if it holds data, and reports whether it
-	// does: Swarm shows no secret, but refuses to label one together with other data. It is not known after an error, as
-	// when somebody was faster.
+	// LabelSecret gives a secret or a config s.Labels instead of those it had at s.Version, if it holds data, and reports
+	// whether it does: Swarm shows no secret, but refuses to label one together with other data. It is not known after an
+	// error, as when somebody was faster.
 	LabelSecret(ctx context.Context, host string, s Secret, data []byte) (holds bool, err error)
-	// Update gives a service other secrets in one update, and follows it until Swarm has finished it. An error has
-	// Swarm's own message where it paused the update or rolled it back; one that wraps ErrNotUpdated says that the
+	// Update gives a service other secrets and configs in one update, and follows it until Swarm has finished it. An error
+	// has Swarm's own message where it paused the update or rolled it back; one that wraps ErrNotUpdated says that the
 	// service was left as it was.
 	Update(ctx context.Context, host string, u ServiceUpdate) error
-	// RemoveSecret removes a secret by its id. One that is not there is success.
-	RemoveSecret(ctx context.Context, host, id string) error
+	// RemoveSecret removes a secret or a config by its id. One that is not there is success.
+	RemoveSecret(ctx context.Context, host string, s Secret) error
 	// SwarmCA asks a Swarm about its CA and its nodes alone.
 	SwarmCA(ctx context.Context, host string) SwarmCA
 	// UpdateSwarm changes what a Swarm's spec says of its CA, all in one update, and returns when Swarm has taken it.
@@ -46,9 +46,9 @@ type Swarm struct {
 	CA       SwarmCA
 }
 
-// named is the secret of a name, or nil.
-func (s Swarm) named(name string) *Secret {
-	i := slices.IndexFunc(s.Secrets, func(x Secret) bool { return x.Name == name })
+// named is the secret or the config of a name, or nil.
+func (s Swarm) named(k SecretKind, name string) *Secret {
+	i := slices.IndexFunc(s.Secrets, func(x Secret) bool { return x.SecretKind == k && x.Name == name })
 	if i < 0 {
 		return nil
 	}
@@ -72,19 +72,47 @@ type Service struct {
 // Updating reports whether an update or a rollback is under way.
 func (s Service) Updating() bool { return s.Update == "updating" || s.Update == "rollback_started" }
 
-// SecretRef is a secret as a service or task mounts it, under /run/secrets.
+// SecretKind tells secrets from configs: what is said of secrets here holds for both.
+type SecretKind struct {
+	// Config says that it is a config, which everyone who may use the Swarm can read. Both have names of their own.
+	Config bool
+}
+
+// Word is secret or config.
+func (k SecretKind) Word() string {
+	if k.Config {
+		return "config"
+	}
+	return "secret"
+}
+
+// SecretsDir is where a service finds its files, be they secrets or configs: its own configuration is the same for both.
+const SecretsDir = "/run/secrets/"
+
+// ConfigNames is what the names of a project's configs begin with. Others are not listed, like those of the store: a list
+// has all that is in them.
+func ConfigNames(project string) string {
+	name := project + "-"
+	return name[:min(len(name), longestKey)]
+}
+
+// SecretRef is a secret as a service or task mounts it, under SecretsDir.
 type SecretRef struct {
+	SecretKind
 	ID, Name string // of the secret
-	Target   string // the file's name
+	Target   string // the file's name; a whole path where that is elsewhere
 	Mode     fs.FileMode
 	UID, GID int
 }
 
-// Secret is a Swarm secret, without what is in it.
+// Secret is a Swarm secret, without what is in it, or a config.
 type Secret struct {
+	SecretKind
 	ID, Name string
 	Labels   map[string]string
 	Version  uint64 // at which it was listed
+	Data     []byte // of a config
+	Forged   bool   // a config that holds something else than its name says; Observe finds that out
 }
 
 // Task is one task of a service that may still run, or run again.
@@ -96,6 +124,7 @@ type Task struct {
 
 // NewSecret is a secret to be made.
 type NewSecret struct {
+	SecretKind
 	Name   string
 	Labels map[string]string
 	Data   []byte
@@ -167,6 +196,9 @@ func (v *view) marked(b *spec.Binding, s Secret) bool {
 // Swarm allows a secret's name this many letters, of which the last ones tell versions apart.
 const longestName, shortHash = 64, 12
 
+// longestKey is how much is left of a name that is too long, before a hash of all of it.
+const longestKey = longestName - 2 - 2*shortHash
+
 // secretName names one version of a file: PROJECT-BINDING-FILE-HASH12. Equal names hold the same.
 func secretName(project, binding, file string, version Fingerprint) string {
 	return secretKey(project, binding, file) + "-" + string(version[:shortHash])
@@ -183,7 +215,7 @@ func secretKey(project, binding, file string) string {
 	}, project+"-"+binding+"-"+file)
 	if len(name) > longestName-1-shortHash {
 		all := digest(project, binding, file)
-		name = name[:longestName-2-2*shortHash] + "-" + string(all[:shortHash])
+		name = name[:longestKey] + "-" + string(all[:shortHash])
 	}
 	return name
 }

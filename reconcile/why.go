@@ -38,7 +38,7 @@ func Why(s *spec.Spec, w World, plan Plan, status BindingStatus) Causes {
 			c.Layers = append(c.Layers, Layer{"mounted", mountedText(x, l)})
 		}
 	}
-	if b.Place.Secrets != nil {
+	if b.Place.Swarm() {
 		c.Layers = append(c.Layers, v.secretLayers(b)...)
 	}
 	for _, x := range v.consumers(b) {

@@ -1,7 +1,7 @@
 package spec
 
 import (
-	"io/fs"
+	"cmp"
 	"slices"
 	"strings"
 )
@@ -29,13 +29,12 @@ func (p *parser) binding(name string, v value) {
 		b.Layout = l
 	}
 	b.Owner = p.owner(m.get("owner"))
-	mode := fs.FileMode(0)
-	if s := b.Place.Secrets; s != nil {
-		b.Owner, mode = s.Owner, s.Mode
+	if s := cmp.Or(b.Place.Secrets, b.Place.Configs); s != nil {
+		b.Owner = s.Owner
 	}
-	b.Files = p.files(m, mode)
-	if b.Place.Secrets != nil {
-		p.checkSecrets(m, b.Files, mode)
+	b.Files = p.files(m, b.Place)
+	if b.Place.Swarm() {
+		p.checkSecrets(m, b.Place, b.Files)
 	}
 	b.Reload, b.ReloadGiven = p.ladder(m.get("reload")), m.has("reload")
 	b.Probe = p.probe(m.get("probe"))
@@ -158,7 +157,7 @@ func (p *parser) otherBinding(m *mapping, b Binding) {
 	choice(p, m.get("trustStore"), "trust store", trustStores)
 	p.boolean(m.get("external"))
 	choice(p, m.get("onDelete"), "way to leave", onDeletes)
-	for _, key := range []string{"config", "engine", "context", "trustStore", "external", "onDelete"} {
+	for _, key := range []string{"engine", "context", "trustStore", "external", "onDelete"} {
 		p.later(m.get(key))
 	}
 	p.needsUsage(m.get("engine"), b, Server)

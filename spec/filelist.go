@@ -15,12 +15,12 @@ var contents = []Content{
 }
 
 // files reads the files of a binding. The default are the names Docker itself uses; cert.pem holds the
-// intermediates too, because a server has to send them. mode is of files that have none of their own, or 0.
-func (p *parser) files(m *mapping, mode fs.FileMode) []File {
+// intermediates too, because a server has to send them. The mode of those that have none is that of the place.
+func (p *parser) files(m *mapping, place Place) []File {
 	if !m.has("files") {
-		files := []File{newFile("ca.pem", ContentCA, mode)}
+		files := []File{newFile("ca.pem", ContentCA, place)}
 		if m.has("identity") {
-			files = append(files, newFile("cert.pem", ContentFullchain, mode), newFile("key.pem", ContentKey, mode))
+			files = append(files, newFile("cert.pem", ContentFullchain, place), newFile("key.pem", ContentKey, place))
 		}
 		return files
 	}
@@ -37,12 +37,13 @@ func (p *parser) files(m *mapping, mode fs.FileMode) []File {
 		if why := badFileName(v.key); why != "" {
 			p.errorf(v, "%s is no name of a file here: %s", quote(v.key), why)
 		}
-		files = append(files, p.file(v, mode))
+		files = append(files, p.file(v, place))
 	}
 	return files
 }
 
-func newFile(name string, c Content, mode fs.FileMode) File {
+func newFile(name string, c Content, place Place) File {
+	mode := place.mode(c)
 	switch {
 	case mode != 0:
 	case c.HoldsKey():
@@ -72,19 +73,19 @@ func badFileName(s string) string {
 	return ""
 }
 
-func (p *parser) file(v value, mode fs.FileMode) File {
+func (p *parser) file(v value, place Place) File {
 	switch v.node.Kind {
 	case yaml.SequenceNode:
 		p.mustBe(v, "a content or a mapping")
 		return File{}
 	case yaml.ScalarNode:
-		f := newFile(v.key, choice(p, v, "content", contents), mode)
+		f := newFile(v.key, choice(p, v, "content", contents), place)
 		f.Pos = v.pos()
 		p.checkFile(v, nil, f)
 		return f
 	}
 	m := p.section(v, &fileSection)
-	f := newFile(v.key, choice(p, m.get("content"), "content", contents), mode)
+	f := newFile(v.key, choice(p, m.get("content"), "content", contents), place)
 	f.Pos = v.pos()
 	if m.has("mode") {
 		f.Mode = p.mode(m.get("mode"))

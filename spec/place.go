@@ -1,7 +1,7 @@
 package spec
 
 import (
-	"io/fs"
+	"cmp"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -41,7 +41,7 @@ func (p *parser) place(m *mapping, b Binding) Place {
 			taken = b.Consumer.String() + ":" + place.Path
 		}
 	case "secret", "config":
-		place.Secrets = p.secrets(m)
+		place.Secrets, place.Configs = p.secrets(m, "secret"), p.secrets(m, "config")
 	default: // otherBinding looks inside
 		p.exclude(v, "service", "layout", "owner", "files", "reload", "probe")
 		if v.key != "trustStore" {
@@ -97,38 +97,38 @@ func (p *parser) inContainer(v value) string {
 	return clean
 }
 
-// secrets reads Swarm secrets, and checks the configs beside them.
-func (p *parser) secrets(m *mapping) *Secrets {
-	var found *Secrets
-	for _, key := range []string{"secret", "config"} {
-		v := m.get(key)
-		s := p.section(v, &secretSection)
-		bits, owner := p.mode(s.get("mode")), p.owner(s.get("owner"))
-		if key == "secret" && s != nil {
-			found = &Secrets{Mode: bits, Owner: owner}
-		}
-		if owner != nil && owner.Name != "" {
-			p.numbered(s.get("owner"))
-		}
-		if v.node != nil && !m.has("service") {
-			p.errorf(v, "needs a service")
-		}
-		p.exclude(v, "layout", "owner", "reload")
+// secrets reads Swarm secrets, or the configs beside them; nil when there are none.
+func (p *parser) secrets(m *mapping, key string) *Secrets {
+	v := m.get(key)
+	s := p.section(v, &secretSection)
+	if v.node != nil && !m.has("service") {
+		p.errorf(v, "needs a service")
+	}
+	p.exclude(v, "layout", "owner", "reload")
+	if s == nil {
+		return nil
+	}
+	found := &Secrets{Mode: p.mode(s.get("mode")), Owner: p.owner(s.get("owner"))}
+	if found.Owner != nil && found.Owner.Name != "" {
+		p.numbered(s.get("owner"))
 	}
 	return found
 }
 
-// checkSecrets looks at what does not go with files that are secrets; mode is that of all of them, or 0.
-func (p *parser) checkSecrets(m *mapping, files []File, mode fs.FileMode) {
-	for _, f := range files {
-		v := value{}
+// checkSecrets looks at what does not go with files that are secrets or configs, and gives configs their owner.
+func (p *parser) checkSecrets(m *mapping, place Place, files []File) {
+	for i, f := range files {
+		v, key := value{}, "secret"
+		if place.Config(f.Content) {
+			key = "config"
+		}
 		if m.has("files") {
 			v = p.open(m.get("files")).get(f.Name)
 		}
 		if where := m.get("service"); where.node != nil {
 			taker := v
 			if v.node == nil {
-				taker = m.get("secret")
+				taker = m.get(key)
 			}
 			p.take(taker, "service "+where.node.Value+" "+f.Name)
 		}
@@ -136,10 +136,15 @@ func (p *parser) checkSecrets(m *mapping, files []File, mode fs.FileMode) {
 			p.numbered(p.open(v).get("owner"))
 		}
 		if f.Content.Keystore() {
-			p.errorf(v, "a keystore as a secret is not in this version")
+			p.errorf(v, "a keystore as a secret or config is not in this version")
 		}
-		if f.Content.HoldsKey() && f.Mode == mode {
-			p.keyMode(p.open(m.get("secret")).get("mode"), mode)
+		switch {
+		case key == "config":
+			files[i].Owner = cmp.Or(f.Owner, place.Configs.Owner)
+		case f.Content.HoldsKey() && place.Secrets == nil:
+			p.errorf(m.get("config"), "%s holds a key, and everyone who may use the Swarm can read a config: put `secret: {}` beside it", f.Name)
+		case f.Content.HoldsKey() && f.Mode == place.Secrets.Mode:
+			p.keyMode(p.open(m.get("secret")).get("mode"), f.Mode)
 		}
 	}
 }

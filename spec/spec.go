@@ -289,16 +289,34 @@ func (c Consumer) String() string {
 	return c.LabelKey + "=" + c.LabelValue
 }
 
-// Place is where the files live: exactly one field is set.
+// Place is where the files live: exactly one field is set, but for Configs, which may stand beside Secrets.
 type Place struct {
 	Directory string // on the host; joined with the folder of its tls.yaml when the host is local
 	Volume    string
 	Path      string // absolute, inside the container
 	Secrets   *Secrets
+	Configs   *Secrets // for the files that hold no key; all of them where there are no Secrets
 	Pos       Pos
 }
 
-// Secrets are one Swarm secret per file, under /run/secrets of a service's tasks.
+// Swarm reports whether the files are Swarm secrets or configs.
+func (p Place) Swarm() bool { return p.Secrets != nil || p.Configs != nil }
+
+// Config reports whether a file of such content is a Swarm config.
+func (p Place) Config(c Content) bool { return p.Configs != nil && !c.HoldsKey() }
+
+// mode is the permission bits of files of such content that have none of their own; 0 for the usual ones.
+func (p Place) mode(c Content) fs.FileMode {
+	switch {
+	case p.Config(c):
+		return p.Configs.Mode
+	case p.Secrets != nil:
+		return p.Secrets.Mode
+	}
+	return 0
+}
+
+// Secrets are one Swarm secret, or one config, per file, under /run/secrets of a service's tasks.
 type Secrets struct {
 	Mode  fs.FileMode // of files that have none of their own; 0 for the usual ones
 	Owner *Owner      // of files that have none of their own; always in numbers

@@ -211,6 +211,35 @@ func TestValuesSecrets(t *testing.T) {
 	same(t, "mode", 0o444, int(s.Bindings[2].Files[0].Mode))
 }
 
+func TestValuesConfigs(t *testing.T) {
+	s := ok(t, "configs")
+	web, plain, trust := s.Bindings[0], s.Bindings[1], s.Bindings[2]
+	same(t, "place", spec.Place{
+		Secrets: &spec.Secrets{Mode: 0o400, Owner: &spec.Owner{UID: 999, GID: 999}},
+		Configs: &spec.Secrets{Mode: 0o444, Owner: &spec.Owner{}},
+	}, web.Place)
+	same(t, "files", []spec.File{
+		{Name: "ca.pem", Content: spec.ContentCA, Mode: 0o444, Owner: &spec.Owner{}},
+		{Name: "cert.pem", Content: spec.ContentCert, Mode: 0o440, Owner: &spec.Owner{UID: 7, GID: 7}},
+		{Name: "key.pem", Content: spec.ContentKey, Mode: 0o400},
+		{Name: "all.pem", Content: spec.ContentCombined, Mode: 0o400},
+	}, web.Files)
+	var configs []string
+	for _, f := range web.Files {
+		if web.Place.Config(f.Content) {
+			configs = append(configs, f.Name)
+		}
+	}
+	same(t, "configs", []string{"ca.pem", "cert.pem"}, configs)
+	same(t, "files that have nothing of their own", []spec.File{
+		{Name: "ca.pem", Content: spec.ContentCA, Mode: 0o644},
+		{Name: "cert.pem", Content: spec.ContentFullchain, Mode: 0o644},
+		{Name: "key.pem", Content: spec.ContentKey, Mode: 0o400},
+	}, plain.Files)
+	same(t, "trust alone", spec.Place{Configs: &spec.Secrets{Owner: &spec.Owner{UID: 8, GID: 8}}}, trust.Place)
+	same(t, "its owner", &spec.Owner{UID: 8, GID: 8}, trust.Owner)
+}
+
 func TestValuesSwarm(t *testing.T) {
 	two := 2
 	same(t, "swarm", &spec.Swarm{NodeCertLifetime: 30 * day, Rotation: &two}, ok(t, "swarm").Swarm)

@@ -20,11 +20,13 @@ type composeFile struct {
 	Services map[string]composeOverride `yaml:"services"`
 	Volumes  map[string]composeExternal `yaml:"volumes,omitempty"`
 	Secrets  map[string]composeExternal `yaml:"secrets,omitempty"`
+	Configs  map[string]composeExternal `yaml:"configs,omitempty"`
 }
 
 type composeOverride struct {
 	Volumes []composeMount  `yaml:"volumes,omitempty"`
 	Secrets []composeSecret `yaml:"secrets,omitempty"`
+	Configs []composeSecret `yaml:"configs,omitempty"`
 }
 
 type composeMount struct {
@@ -61,9 +63,9 @@ func (a *app) composeCommand() *cobra.Command {
 		Long: "Print the override that mounts what the bindings place.\n\n" +
 			"A container that mounts a place already keeps it where it is; others get it at /certs. Volumes are external:\n" +
 			"they have to be there. Keep what is missing, in compose.override.yaml.\n\n" +
-			"With STACK it gives the services of that stack the secrets they have now, so that `docker stack deploy` changes\n" +
-			"nothing about them: print it anew for every deploy. STACK may be left out where it is the only one, and no\n" +
-			"container is bound.",
+			"With STACK it gives the services of that stack the secrets and configs they have now, so that `docker stack\n" +
+			"deploy` changes nothing about them: print it anew for every deploy. STACK may be left out where it is the only\n" +
+			"one, and no container is bound.",
 		Example: "  certwright compose > compose.override.yaml\n" +
 			"  certwright compose shop > override.yml",
 		Args:              cobra.MaximumNArgs(1),
@@ -140,7 +142,7 @@ func containerOverride(mounted []reconcile.Mounted) composeFile {
 // stackOverride is the override of a stack. A service that is not there yet is left out. One whose secrets are not there,
 // or not known, is an error: without them the next deploy would take from it what it has.
 func stackOverride(stacked []reconcile.Stacked, stacks []string, stack string) (f composeFile, warnings []string, err error) {
-	f = composeFile{Services: map[string]composeOverride{}, Secrets: map[string]composeExternal{}}
+	f = composeFile{Services: map[string]composeOverride{}, Secrets: map[string]composeExternal{}, Configs: map[string]composeExternal{}}
 	for _, x := range stacked {
 		switch r := x.Refused; {
 		case x.Stack == stack && r == nil:
@@ -161,15 +163,20 @@ func stackOverride(stacked []reconcile.Stacked, stacks []string, stack string) (
 	return f, warnings, nil
 }
 
-// add gives a service its secrets. `docker stack deploy` looks for variables in the values of a file, and takes $$ for $.
+// add gives a service its secrets and configs. `docker stack deploy` looks for variables in the values of a file, and
+// takes $$ for $.
 func (f composeFile) add(x reconcile.Stacked) {
 	service := f.Services[x.Service]
 	for _, r := range x.Secrets {
-		service.Secrets = append(service.Secrets, composeSecret{
-			Source: r.Key, Target: strings.ReplaceAll(r.Target, "$", "$$"),
+		of, all, dir := &service.Secrets, f.Secrets, ""
+		if r.Config {
+			of, all, dir = &service.Configs, f.Configs, reconcile.SecretsDir
+		}
+		*of = append(*of, composeSecret{
+			Source: r.Key, Target: dir + strings.ReplaceAll(r.Target, "$", "$$"),
 			UID: strconv.Itoa(r.UID), GID: strconv.Itoa(r.GID), Mode: octal(r.Mode.Perm()),
 		})
-		f.Secrets[r.Key] = composeExternal{External: true, Name: r.Name}
+		all[r.Key] = composeExternal{External: true, Name: r.Name}
 	}
 	f.Services[x.Service] = service
 }

@@ -27,6 +27,7 @@ type swarmScene struct {
 	at      time.Time
 	service string // its id
 	name    string
+	beside  string   // the secrets of api, in its binding
 	args    []string // before those of a call
 	env     []string // of calls, beside the usual
 }
@@ -61,8 +62,8 @@ cas:
 identities:
   api: {ca: internal, names: [api.test]}
 bindings:
-  api: {identity: api, service: %s, secret: {mode: "0400"}, probe: {port: 8443}}
-%s`, s.name, more)
+  api: {identity: api, service: %s, secret: {mode: "0400"}%s, probe: {port: 8443}}
+%s`, s.name, s.beside, more)
 	if err := os.WriteFile(filepath.Join(s.dir, "tls.yaml"), []byte(text), 0o644); err != nil {
 		s.t.Fatal(err)
 	}
@@ -156,6 +157,16 @@ func (s *swarmScene) settled() {
 	})
 }
 
+// rollback goes back to what the service was before, as `docker service rollback` does.
+func (s *swarmScene) rollback() {
+	s.t.Helper()
+	is := s.m.Service(s.t, s.service)
+	if _, err := s.m.Client.ServiceUpdate(s.t.Context(), is.ID, is.Version, *is.PreviousSpec, swarm.ServiceUpdateOptions{Rollback: "previous"}); err != nil {
+		s.t.Fatal(err)
+	}
+	s.settled()
+}
+
 // ending names a task that is to end and has not yet, and so needs its secrets.
 func (s *swarmScene) ending() error {
 	tasks, err := s.m.Client.TaskList(s.t.Context(), swarm.TaskListOptions{Filters: filters.NewArgs(filters.Arg("service", s.service))})
@@ -196,11 +207,11 @@ func (s *swarmScene) kept(when string) {
 	}
 }
 
-// versions counts the versions there are of each file's secret.
+// versions counts the versions there are of each file, be they secrets or configs.
 func (s *swarmScene) versions() map[string]int {
 	s.t.Helper()
 	n := map[string]int{}
-	for _, name := range s.m.Secrets(s.t) {
+	for _, name := range append(s.m.Secrets(s.t), s.m.Configs(s.t)...) {
 		for _, file := range []string{"ca.pem", "cert.pem", "key.pem"} {
 			if strings.HasPrefix(name, "shop-api-"+file+"-") {
 				n[file]++
@@ -210,11 +221,15 @@ func (s *swarmScene) versions() map[string]int {
 	return n
 }
 
-// mounted are the names of the secrets in a service's spec.
+// mounted are the names of the secrets and configs in a service's spec.
 func (s *swarmScene) mounted() []string {
 	var names []string
-	for _, r := range s.m.Service(s.t, s.service).Spec.TaskTemplate.ContainerSpec.Secrets {
+	c := s.m.Service(s.t, s.service).Spec.TaskTemplate.ContainerSpec
+	for _, r := range c.Secrets {
 		names = append(names, r.SecretName)
+	}
+	for _, r := range c.Configs {
+		names = append(names, r.ConfigName)
 	}
 	slices.Sort(names)
 	return names
@@ -256,11 +271,7 @@ func TestService(t *testing.T) {
 	now := s.mounted()
 
 	// The version before must still be there to be gone back to.
-	svc := s.m.Service(t, s.service)
-	if _, err := s.m.Client.ServiceUpdate(t.Context(), svc.ID, svc.Version, *svc.PreviousSpec, swarm.ServiceUpdateOptions{Rollback: "previous"}); err != nil {
-		t.Fatal(err)
-	}
-	s.settled()
+	s.rollback()
 	r, _ := s.run("", "plan", "--exit-code")
 	if r.code != exitPending || !strings.Contains(r.out, "older secret version") {
 		t.Fatalf("plan after a rollback: exit %d\n%s%s", r.code, r.out, r.err)
@@ -463,15 +474,18 @@ func TestServiceLeavesSpec(t *testing.T) {
 	s.ready(2)
 }
 
-// TestServiceKilled ends certwright at every effect of a renewal of a service. The next apply finishes it.
+// TestServiceKilled ends certwright at every effect of a renewal of a service that has secrets and configs. The next apply
+// finishes it.
 func TestServiceKilled(t *testing.T) {
 	t.Parallel()
 	s := newSwarmScene(t, func(spec *swarm.ServiceSpec) {
 		spec.UpdateConfig.Parallelism = 0
 		spec.UpdateConfig.Monitor = 100 * time.Millisecond
 	})
+	s.beside = ", config: {}"
+	s.write("")
 	s.want(exitDone, "apply", "--wait", "1m")
-	serial, points := s.ready(2), 0
+	serial, points, struck := s.ready(2), 0, map[string]bool{}
 	for n := 1; ; n++ {
 		ends := []string{"after", "lost"}
 		if n == 1 {
@@ -485,9 +499,14 @@ func TestServiceKilled(t *testing.T) {
 				if points < 9 {
 					t.Error("those are too few: is anything done at all?")
 				}
+				for _, call := range []string{"POST /secrets/create", "POST /configs/create", "POST /services/{id}/update", "DELETE /secrets/{id}", "DELETE /configs/{id}"} {
+					if !struck[call] {
+						t.Errorf("%s was not among them", call)
+					}
+				}
 				return
 			}
-			points++
+			points, struck[what] = points+1, true
 			s.at = s.at.Add(time.Second)
 			dockertest.Poll(t, time.Minute, "the update that was cut short to end", func() error {
 				if u := s.m.Service(t, s.service).UpdateStatus; u != nil && u.State == swarm.UpdateStateUpdating {

@@ -14,7 +14,7 @@ import (
 )
 
 // callsOfASwarm is what looking at an unchanged estate of services asks, however many there are.
-var callsOfASwarm = []string{"GET /containers/json", "GET /nodes", "GET /secrets", "GET /services", "GET /swarm", "GET /tasks", "GET /volumes", "HEAD /_ping"}
+var callsOfASwarm = []string{"GET /configs", "GET /containers/json", "GET /nodes", "GET /secrets", "GET /services", "GET /swarm", "GET /tasks", "GET /volumes", "HEAD /_ping"}
 
 // TestTwoHundredServices counts what a plan asks of a Swarm with ten services and with two hundred, of three secrets each,
 // and gives all of them the next certificate.

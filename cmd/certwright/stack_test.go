@@ -32,31 +32,39 @@ secrets:
   own: {file: stack.yml}
 `
 
-// TestStack deploys a stack as docs/swarm.md says: with an override nothing changes, and with one of before the renewal
-// certwright brings the present secrets again.
-func TestStack(t *testing.T) {
-	t.Parallel()
+// newStackScene deploys a stack, shop, whose file has a service, api, and the place of its image. There is no tls.yaml yet.
+func newStackScene(t *testing.T, file string) *swarmScene {
+	t.Helper()
 	dockertest.Servers(t, "docker")
-	s := &swarmScene{t: t, m: dockertest.Swarm(t), dir: t.TempDir(), at: time.Now(), args: []string{"--courier-binary", staticBinary(t)}}
-	page := map[string]string{}
-	for _, b := range blocks(t, "../../docs/swarm.md") {
-		page[b.info] = b.text
+	s := &swarmScene{
+		t: t, m: dockertest.Swarm(t), dir: t.TempDir(), at: time.Now(), name: "shop_api", args: []string{"--courier-binary", staticBinary(t)},
 	}
-	for name, text := range map[string]string{
-		"tls.yaml": page["yaml tls.yaml"], "stack.yml": fmt.Sprintf(stackFile, s.m.Image(t, dockertest.GoServer)),
-	} {
-		if err := os.WriteFile(filepath.Join(s.dir, name), []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
+	file = fmt.Sprintf(file, s.m.Image(t, dockertest.GoServer))
+	if err := os.WriteFile(filepath.Join(s.dir, "stack.yml"), []byte(file), 0o644); err != nil {
+		t.Fatal(err)
 	}
-
 	s.shell("docker stack deploy --resolve-image never -c stack.yml shop")
 	t.Cleanup(func() { s.shell("docker stack rm shop") })
-	all, err := s.m.Client.ServiceList(t.Context(), swarm.ServiceListOptions{Filters: filters.NewArgs(filters.Arg("name", "shop_api"))})
+	all, err := s.m.Client.ServiceList(t.Context(), swarm.ServiceListOptions{Filters: filters.NewArgs(filters.Arg("name", s.name))})
 	if err != nil || len(all) != 1 {
 		t.Fatalf("the services of the stack are %v, %v", all, err)
 	}
 	s.service = all[0].ID
+	return s
+}
+
+// TestStack deploys a stack as docs/swarm.md says: with an override nothing changes, and with one of before the renewal
+// certwright brings the present secrets again.
+func TestStack(t *testing.T) {
+	t.Parallel()
+	s := newStackScene(t, stackFile)
+	page := map[string]string{}
+	for _, b := range blocks(t, "../../docs/swarm.md") {
+		page[b.info] = b.text
+	}
+	if err := os.WriteFile(filepath.Join(s.dir, "tls.yaml"), []byte(page["yaml tls.yaml"]), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	s.want(exitDone, "apply", "--wait", "2m")
 	first := s.ready(2)
 

@@ -51,7 +51,7 @@ func (a *app) verifyCommand() *cobra.Command {
 			return nil
 		},
 	}
-	c.Flags().BoolVar(&deep, "deep", false, "also ask the Swarm whether its secrets hold what they should; their versions change by that")
+	c.Flags().BoolVar(&deep, "deep", false, "also ask the Swarm whether secrets and configs hold what they should; the versions of secrets change by that")
 	c.Flags().BoolVar(&a.noCouriers, "no-couriers", false, "look by reading only; what cannot be seen so stays Unverified")
 	return c
 }
@@ -123,13 +123,20 @@ func (a *app) matrix(edges []reconcile.Edge) bool {
 	return broken
 }
 
-// compared prints what secrets hold, and reports whether that is not what they should of each.
+// compared prints what secrets and configs hold, and reports whether that is not what they should of each.
 func (a *app) compared(all []reconcile.Compared) bool {
-	if len(all) == 0 {
-		return false
-	}
-	fmt.Fprintln(a.out, "\nSecrets")
 	unproved := false
+	for _, title := range []string{"Secrets", "Configs"} {
+		of := slices.DeleteFunc(slices.Clone(all), func(c reconcile.Compared) bool { return c.Config != (title == "Configs") })
+		if len(of) > 0 && a.comparedOf(title, of) {
+			unproved = true
+		}
+	}
+	return unproved
+}
+
+func (a *app) comparedOf(title string, all []reconcile.Compared) (unproved bool) {
+	fmt.Fprintln(a.out, "\n"+title)
 	t := a.table()
 	for _, c := range all {
 		verdict := a.paint(green, "as wanted")
@@ -144,8 +151,8 @@ func (a *app) compared(all []reconcile.Compared) bool {
 	t.flush()
 	for _, c := range all {
 		if c.Other {
-			fmt.Fprintf(a.out, "  hint: take %s from its service (`docker service update --secret-rm %[1]s SERVICE`), remove it\n"+
-				"  (`docker secret rm %[1]s`), and run `certwright apply`\n", c.Secret)
+			fmt.Fprintf(a.out, "  hint: take %s from its service (`docker service update --%[2]s-rm %[1]s SERVICE`), remove it\n"+
+				"  (`docker %[2]s rm %[1]s`), and run `certwright apply`\n", c.Secret, c.Word())
 		}
 	}
 	return unproved

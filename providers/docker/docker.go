@@ -218,12 +218,12 @@ func (es Engines) Update(ctx context.Context, host string, u reconcile.ServiceUp
 }
 
 // RemoveSecret implements reconcile.Swarms.
-func (es Engines) RemoveSecret(ctx context.Context, host, id string) error {
+func (es Engines) RemoveSecret(ctx context.Context, host string, s reconcile.Secret) error {
 	e, err := es.engine(host)
 	if err != nil {
 		return err
 	}
-	return e.RemoveSecret(ctx, id)
+	return e.RemoveSecret(ctx, s)
 }
 
 // SwarmCA implements reconcile.Swarms.

@@ -2,10 +2,13 @@ package docker
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/docker/docker/api/types/events"
 	"github.com/docker/docker/api/types/filters"
+
+	"github.com/certwright/certwright/reconcile"
 )
 
 // heard are the events after which something may have to be done. Signals to a container and commands run in it, also
@@ -20,7 +23,7 @@ func (e *Engine) Events(ctx context.Context, say func(what string)) {
 		return
 	}
 	args := filters.NewArgs()
-	for _, of := range []events.Type{events.ContainerEventType, events.ServiceEventType, events.NodeEventType, events.SecretEventType} {
+	for _, of := range []events.Type{events.ContainerEventType, events.ServiceEventType, events.NodeEventType, events.SecretEventType, events.ConfigEventType} {
 		args.Add("type", string(of))
 	}
 	for _, h := range heard {
@@ -33,7 +36,7 @@ func (e *Engine) Events(ctx context.Context, say func(what string)) {
 			select {
 			case m := <-messages:
 				wait = first
-				if what := word(m); what != "" {
+				if what := e.word(m); what != "" {
 					say(what)
 				}
 			case <-failed:
@@ -46,9 +49,12 @@ func (e *Engine) Events(ctx context.Context, say func(what string)) {
 	}
 }
 
-// word is what is said of an event; "" for one of a courier.
-func word(m events.Message) string {
-	if m.Actor.Attributes[labelCourier] != "" {
+// word is what is said of an event; "" for one of a courier, or of a config that is of no binding, like those of the store.
+func (e *Engine) word(m events.Message) string {
+	switch {
+	case m.Actor.Attributes[labelCourier] != "":
+		return ""
+	case m.Type == events.ConfigEventType && !strings.HasPrefix(m.Actor.Attributes["name"], reconcile.ConfigNames(e.o.Project)):
 		return ""
 	}
 	return string(m.Type) + " " + string(m.Action)

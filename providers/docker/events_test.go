@@ -79,11 +79,22 @@ func TestEvents(t *testing.T) {
 	for range 2 { // create and start, at least
 		select {
 		case m := <-messages:
-			if said := word(m); said != "" {
+			if said := e.word(m); said != "" {
 				t.Errorf("%+v of a courier is heard as %q", m, said)
 			}
 		case <-time.After(30 * time.Second):
 			t.Fatal("the engine says nothing of the courier")
+		}
+	}
+}
+
+// TestEventsOfConfigs hears of the configs of bindings, and not of those of the store: each commit makes one.
+func TestEventsOfConfigs(t *testing.T) {
+	e := New("local", Options{Project: "shop"})
+	for name, want := range map[string]string{"shop-api-ca.pem-0": "config create", "certwright-state-shop-1": "", "shop_own": ""} {
+		m := events.Message{Type: events.ConfigEventType, Action: events.ActionCreate, Actor: events.Actor{Attributes: map[string]string{"name": name}}}
+		if got := e.word(m); got != want {
+			t.Errorf("%s is heard as %q, want %q", name, got, want)
 		}
 	}
 }

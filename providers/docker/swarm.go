@@ -1,8 +1,10 @@
 package docker
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,7 +20,7 @@ import (
 // An update is followed this long; one that takes longer is waited for by the next pass.
 const updateTimeout = 10 * time.Minute
 
-// Swarm lists what the Swarm has in five requests, however much that is.
+// Swarm lists what the Swarm has in six requests, however much that is.
 func (e *Engine) Swarm(ctx context.Context) reconcile.Swarm {
 	if e.err != nil {
 		return reconcile.Swarm{Err: e.err.Error()}
@@ -37,6 +39,11 @@ func (e *Engine) Swarm(ctx context.Context) reconcile.Swarm {
 	if err != nil {
 		return reconcile.Swarm{Err: e.noManager(err)}
 	}
+	names := filters.NewArgs(filters.Arg("name", reconcile.ConfigNames(e.o.Project)))
+	configs, err := e.cli.ConfigList(ctx, swarm.ConfigListOptions{Filters: names})
+	if err != nil {
+		return reconcile.Swarm{Err: e.noManager(err)}
+	}
 	s := reconcile.Swarm{CA: e.SwarmCA(ctx)}
 	for _, x := range services {
 		s.Services = append(s.Services, service(x))
@@ -49,10 +56,19 @@ func (e *Engine) Swarm(ctx context.Context) reconcile.Swarm {
 	for _, x := range secrets {
 		s.Secrets = append(s.Secrets, reconcile.Secret{ID: x.ID, Name: x.Spec.Name, Labels: x.Spec.Labels, Version: x.Version.Index})
 	}
+	for _, x := range configs {
+		s.Secrets = append(s.Secrets, reconcile.Secret{
+			SecretKind: config, ID: x.ID, Name: x.Spec.Name, Labels: x.Spec.Labels, Version: x.Version.Index, Data: x.Spec.Data,
+		})
+	}
 	slices.SortFunc(s.Services, func(a, b reconcile.Service) int { return strings.Compare(a.Name, b.Name) })
-	slices.SortFunc(s.Secrets, func(a, b reconcile.Secret) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(s.Secrets, func(a, b reconcile.Secret) int {
+		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Word(), b.Word()))
+	})
 	return s
 }
+
+var config = reconcile.SecretKind{Config: true}
 
 // noManager says why an engine does not list its Swarm. A node that is no manager answers 503 (Engine API, /services).
 func (e *Engine) noManager(err error) string {
@@ -101,61 +117,85 @@ func task(t swarm.Task) (found reconcile.Task, lives bool) {
 	}, true
 }
 
-// references are the secrets that a task mounts as files.
+// references are the secrets and configs that a task mounts as files.
 func references(t swarm.TaskSpec) []reconcile.SecretRef {
 	if t.ContainerSpec == nil {
 		return nil
 	}
 	var refs []reconcile.SecretRef
 	for _, r := range t.ContainerSpec.Secrets {
-		if r == nil {
-			continue
+		if r != nil {
+			refs = append(refs, secretRef(r))
 		}
-		ref := reconcile.SecretRef{ID: r.SecretID, Name: r.SecretName}
-		if f := r.File; f != nil {
-			ref.Target, ref.Mode = f.Name, f.Mode
-			ref.UID, _ = strconv.Atoi(f.UID) // "" is 0
-			ref.GID, _ = strconv.Atoi(f.GID)
+	}
+	for _, r := range t.ContainerSpec.Configs {
+		if r != nil {
+			refs = append(refs, configRef(r))
 		}
-		refs = append(refs, ref)
 	}
 	return refs
 }
 
-// CreateSecret makes a secret. The engine refuses a name that is taken (409), which is as good.
+func secretRef(r *swarm.SecretReference) reconcile.SecretRef {
+	ref := reconcile.SecretRef{ID: r.SecretID, Name: r.SecretName}
+	if f := r.File; f != nil {
+		ref.Target, ref.Mode = f.Name, f.Mode
+		ref.UID, _ = strconv.Atoi(f.UID) // "" is 0
+		ref.GID, _ = strconv.Atoi(f.GID)
+	}
+	return ref
+}
+
+// configRef has the target of a config in the words of a secret's: Swarm mounts those below the root.
+func configRef(r *swarm.ConfigReference) reconcile.SecretRef {
+	ref := reconcile.SecretRef{SecretKind: config, ID: r.ConfigID, Name: r.ConfigName}
+	if f := r.File; f != nil {
+		ref.Target, ref.Mode = strings.TrimPrefix(path.Join("/", f.Name), reconcile.SecretsDir), f.Mode
+		ref.UID, _ = strconv.Atoi(f.UID)
+		ref.GID, _ = strconv.Atoi(f.GID)
+	}
+	return ref
+}
+
+// CreateSecret makes a secret or a config. The engine refuses a name that is taken (409), which is as good.
 func (e *Engine) CreateSecret(ctx context.Context, s reconcile.NewSecret) error {
 	if e.err != nil {
 		return e.err
 	}
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
-	err := e.o.Around.Do("POST /secrets/create", func() error {
-		_, err := e.cli.SecretCreate(ctx, swarm.SecretSpec{
-			Annotations: swarm.Annotations{Name: s.Name, Labels: s.Labels}, Data: s.Data,
-		})
+	named := swarm.Annotations{Name: s.Name, Labels: s.Labels}
+	err := e.o.Around.Do("POST /"+s.Word()+"s/create", func() (err error) {
+		if s.Config {
+			_, err = e.cli.ConfigCreate(ctx, swarm.ConfigSpec{Annotations: named, Data: s.Data})
+		} else {
+			_, err = e.cli.SecretCreate(ctx, swarm.SecretSpec{Annotations: named, Data: s.Data})
+		}
 		return err
 	})
 	if err != nil && !errdefs.IsConflict(err) {
-		return fmt.Errorf("create secret %s: %w", s.Name, err)
+		return fmt.Errorf("create %s %s: %w", s.Word(), s.Name, err)
 	}
 	return nil
 }
 
-// LabelSecret labels a secret that holds data. Swarm looks at data first, and then at the version (swarmkit,
-// controlapi.UpdateSecret).
+// LabelSecret labels a secret or config that holds data. Swarm looks at data first, and then at the version (swarmkit,
+// controlapi.UpdateSecret and UpdateConfig).
 func (e *Engine) LabelSecret(ctx context.Context, s reconcile.Secret, data []byte) (holds bool, err error) {
 	switch {
 	case e.err != nil:
 		return false, e.err
 	case len(data) == 0: // Swarm would compare nothing, and agree
-		return false, fmt.Errorf("nothing to compare secret %s with", s.Name)
+		return false, fmt.Errorf("nothing to compare %s %s with", s.Word(), s.Name)
 	}
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
-	err = e.o.Around.Do("POST /secrets/{id}/update", func() error {
-		return e.cli.SecretUpdate(ctx, s.ID, swarm.Version{Index: s.Version}, swarm.SecretSpec{
-			Annotations: swarm.Annotations{Name: s.Name, Labels: s.Labels}, Data: data,
-		})
+	named, version := swarm.Annotations{Name: s.Name, Labels: s.Labels}, swarm.Version{Index: s.Version}
+	err = e.o.Around.Do("POST /"+s.Word()+"s/{id}/update", func() error {
+		if s.Config {
+			return e.cli.ConfigUpdate(ctx, s.ID, version, swarm.ConfigSpec{Annotations: named, Data: data})
+		}
+		return e.cli.SecretUpdate(ctx, s.ID, version, swarm.SecretSpec{Annotations: named, Data: data})
 	})
 	switch {
 	case err == nil:
@@ -163,9 +203,9 @@ func (e *Engine) LabelSecret(ctx context.Context, s reconcile.Secret, data []byt
 	case errdefs.IsInvalidArgument(err) && strings.Contains(err.Error(), "only updates to Labels are allowed"):
 		return false, nil
 	case outOfSequence(err):
-		return false, fmt.Errorf("somebody else changed secret %s at the same time; try again", s.Name)
+		return false, fmt.Errorf("somebody else changed %s %s at the same time; try again", s.Word(), s.Name)
 	}
-	return false, fmt.Errorf("compare secret %s: %w", s.Name, err)
+	return false, fmt.Errorf("compare %s %s: %w", s.Word(), s.Name, err)
 }
 
 // outOfSequence reports whether somebody else was faster: HTTP 500, for want of a conflict.
@@ -173,22 +213,26 @@ func outOfSequence(err error) bool {
 	return err != nil && strings.Contains(err.Error(), "update out of sequence")
 }
 
-// RemoveSecret removes a secret. Swarm refuses while the spec of a service names it.
-func (e *Engine) RemoveSecret(ctx context.Context, id string) error {
+// RemoveSecret removes a secret or config. Swarm refuses while the spec of a service names it.
+func (e *Engine) RemoveSecret(ctx context.Context, s reconcile.Secret) error {
 	if e.err != nil {
 		return e.err
 	}
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
-	err := e.o.Around.Do("DELETE /secrets/{id}", func() error { return e.cli.SecretRemove(ctx, id) })
+	remove := e.cli.SecretRemove
+	if s.Config {
+		remove = e.cli.ConfigRemove
+	}
+	err := e.o.Around.Do("DELETE /"+s.Word()+"s/{id}", func() error { return remove(ctx, s.ID) })
 	if err != nil && !errdefs.IsNotFound(err) {
 		return err
 	}
 	return nil
 }
 
-// Update swaps secrets of a service and follows the update. The service is read first and updated under the version
-// that was read, so that nobody's change is lost; nothing else of its spec is touched.
+// Update swaps secrets and configs of a service and follows the update. The service is read first and updated under the
+// version that was read, so that nobody's change is lost; nothing else of its spec is touched.
 func (e *Engine) Update(ctx context.Context, u reconcile.ServiceUpdate) error {
 	if e.err != nil {
 		return e.err
@@ -206,9 +250,13 @@ func (e *Engine) Update(ctx context.Context, u reconcile.ServiceUpdate) error {
 	}
 	spec := s.Spec
 	c := *spec.TaskTemplate.ContainerSpec
-	if c.Secrets, err = swapped(c.Secrets, u); err != nil {
+	if c.Secrets, err = swapped(c.Secrets, secretRef, u); err != nil {
 		return err
 	}
+	if c.Configs, err = swapped(c.Configs, configRef, u); err != nil {
+		return err
+	}
+	give(&c, u.Give)
 	spec.TaskTemplate.ContainerSpec = &c
 	err = e.o.Around.Do("POST /services/{id}/update", func() error {
 		_, err := e.cli.ServiceUpdate(ctx, s.ID, s.Version, spec, swarm.ServiceUpdateOptions{})
@@ -227,31 +275,42 @@ func (e *Engine) Update(ctx context.Context, u reconcile.ServiceUpdate) error {
 	return nil
 }
 
-// swapped gives the secrets of a service after an update. What somebody mounted meanwhile where something is to come is
-// not taken away. They are in the order of `docker stack deploy`, by name: Swarm replaces the tasks of a service whose
-// secrets change places.
-func swapped(is []*swarm.SecretReference, u reconcile.ServiceUpdate) ([]*swarm.SecretReference, error) {
-	var kept []*swarm.SecretReference
+// swapped gives what of the secrets or configs of a service stays in an update. What somebody mounted meanwhile where
+// something is to come is not taken away.
+func swapped[R any](is []R, seen func(R) reconcile.SecretRef, u reconcile.ServiceUpdate) (kept []R, err error) {
 	for _, r := range is {
-		at := func(x reconcile.SecretRef) bool { return r.File != nil && x.Target == r.File.Name }
+		x := seen(r)
+		at := func(y reconcile.SecretRef) bool { return y.Target == x.Target }
 		switch {
-		case slices.ContainsFunc(u.Take, func(t reconcile.SecretRef) bool { return at(t) && t.ID == r.SecretID }):
+		case slices.ContainsFunc(u.Take, func(t reconcile.SecretRef) bool { return at(t) && t.ID == x.ID }):
 		case slices.ContainsFunc(u.Give, at):
-			return nil, fmt.Errorf("%w: it mounts %s as %s by now", reconcile.ErrNotUpdated, r.SecretName, r.File.Name)
+			return nil, fmt.Errorf("%w: it mounts %s as %s by now", reconcile.ErrNotUpdated, x.Name, x.Target)
 		default:
 			kept = append(kept, r)
 		}
 	}
-	for _, g := range u.Give {
-		kept = append(kept, &swarm.SecretReference{
+	return kept, nil
+}
+
+// give adds to the secrets and configs of a service. They are in the order of `docker stack deploy`, by name: Swarm
+// replaces the tasks of a service whose secrets change places.
+func give(c *swarm.ContainerSpec, refs []reconcile.SecretRef) {
+	for _, g := range refs {
+		uid, gid := strconv.Itoa(g.UID), strconv.Itoa(g.GID)
+		if g.Config {
+			c.Configs = append(c.Configs, &swarm.ConfigReference{
+				ConfigID: g.ID, ConfigName: g.Name,
+				File: &swarm.ConfigReferenceFileTarget{Name: reconcile.SecretsDir + g.Target, UID: uid, GID: gid, Mode: g.Mode.Perm()},
+			})
+			continue
+		}
+		c.Secrets = append(c.Secrets, &swarm.SecretReference{
 			SecretID: g.ID, SecretName: g.Name,
-			File: &swarm.SecretReferenceFileTarget{
-				Name: g.Target, UID: strconv.Itoa(g.UID), GID: strconv.Itoa(g.GID), Mode: g.Mode.Perm(),
-			},
+			File: &swarm.SecretReferenceFileTarget{Name: g.Target, UID: uid, GID: gid, Mode: g.Mode.Perm()},
 		})
 	}
-	slices.SortStableFunc(kept, func(a, b *swarm.SecretReference) int { return strings.Compare(a.SecretName, b.SecretName) })
-	return kept, nil
+	slices.SortStableFunc(c.Secrets, func(a, b *swarm.SecretReference) int { return strings.Compare(a.SecretName, b.SecretName) })
+	slices.SortStableFunc(c.Configs, func(a, b *swarm.ConfigReference) int { return strings.Compare(a.ConfigName, b.ConfigName) })
 }
 
 // follow waits until Swarm has finished an update. It clears the state of the one before when it takes a new one
@@ -313,7 +372,7 @@ func ending(t swarm.Task) bool {
 // Swarm needs a moment to begin an update.
 const takenUp = 2 * time.Second
 
-// outdated reports whether a task that is to run has other secrets than its service.
+// outdated reports whether a task that is to run has other secrets or configs than its service.
 func outdated(s swarm.Service) func(swarm.Task) bool {
 	return func(t swarm.Task) bool { return !slices.Equal(references(t.Spec), references(s.Spec.TaskTemplate)) }
 }

@@ -26,7 +26,7 @@ func checkSwarmCA(t *testing.T, m dockertest.Manager, engines Engines, meddle fu
 	t.Helper()
 	before := len(manager.Requests())
 	listed := engines.Swarm(soon(t), "local")
-	if n := len(manager.Requests()) - before; n != 5 {
+	if n := len(manager.Requests()) - before; n != 6 {
 		t.Errorf("a list of the Swarm is %d requests", n)
 	}
 	ca := engines.SwarmCA(soon(t), "local")

@@ -3,6 +3,7 @@ package docker
 import (
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -129,12 +130,12 @@ func TestSwarm(t *testing.T) {
 	meddle = nil
 
 	// Nothing that the service needs goes; what it does not need goes, also twice.
-	if err := engines.RemoveSecret(soon(t), "local", second[0].ID); err == nil || !strings.Contains(err.Error(), "in use by the following service") {
+	if err := engines.RemoveSecret(soon(t), "local", reconcile.Secret{ID: second[0].ID}); err == nil || !strings.Contains(err.Error(), "in use by the following service") {
 		t.Errorf("the removal of a secret in use: %v", err)
 	}
 	spare := give("3", "spare")
-	expect(t, engines.RemoveSecret(soon(t), "local", spare[0].ID), "")
-	expect(t, engines.RemoveSecret(soon(t), "local", spare[0].ID), "")
+	expect(t, engines.RemoveSecret(soon(t), "local", reconcile.Secret{ID: spare[0].ID}), "")
+	expect(t, engines.RemoveSecret(soon(t), "local", reconcile.Secret{ID: spare[0].ID}), "")
 
 	t.Run("configs", func(t *testing.T) { contract.Configs(t, Configs{e}, "configs") })
 	label(t, m, engines)
@@ -147,6 +148,7 @@ func TestSwarm(t *testing.T) {
 	if err := engines.Update(soon(t), "local", reconcile.ServiceUpdate{ID: "nothing"}); !errors.Is(err, reconcile.ErrNotUpdated) {
 		t.Error("a service that is not there was updated")
 	}
+	checkConfigs(t, m, engines, idle, first[0].ID)
 	checkSwarmCA(t, m, engines, func(do func()) { meddle = do })
 }
 
@@ -206,6 +208,97 @@ func label(t *testing.T, m dockertest.Manager, engines Engines) {
 	}
 }
 
+// checkConfigs makes, labels, mounts and removes configs. service has no tasks, and mounts secret as cert.pem and key.pem.
+func checkConfigs(t *testing.T, m dockertest.Manager, engines Engines, service, secret string) {
+	t.Helper()
+	const ours = "TestSwarm-ca"
+	kind := reconcile.SecretKind{Config: true}
+	for _, name := range []string{ours, ours, "by-hand", "certwright-state-TestSwarm-1"} { // a lost reply is asked for again
+		made := reconcile.NewSecret{SecretKind: kind, Name: name, Labels: map[string]string{"a": "1"}, Data: []byte("data of " + name)}
+		expect(t, engines.CreateSecret(soon(t), "local", made), "")
+	}
+	listed := func() (all []reconcile.Secret) {
+		t.Helper()
+		for _, s := range engines.Swarm(soon(t), "local").Secrets {
+			if s.Config {
+				all = append(all, s)
+			}
+		}
+		return all
+	}
+	all := listed()
+	want := []reconcile.Secret{{SecretKind: kind, Name: ours, Labels: map[string]string{"a": "1"}, Data: []byte("data of " + ours)}}
+	if diff := cmp.Diff(want, all, cmpopts.IgnoreFields(reconcile.Secret{}, "ID", "Version")); diff != "" || len(all) != 1 {
+		t.Fatalf("the configs (-want +got)\n%s", diff)
+	}
+
+	is := all[0]
+	is.Labels = map[string]string{"a": "2"}
+	if holds, err := engines.LabelSecret(soon(t), "local", is, []byte("other")); holds || err != nil || listed()[0].Labels["a"] != "1" {
+		t.Errorf("holds something else: %v, %v, %+v", holds, err, listed())
+	}
+	if holds, err := engines.LabelSecret(soon(t), "local", is, is.Data); !holds || err != nil || listed()[0].Labels["a"] != "2" {
+		t.Errorf("holds what it does: %v, %v, %+v", holds, err, listed())
+	}
+	_, err := engines.LabelSecret(soon(t), "local", is, is.Data)
+	expect(t, err, "somebody else changed config "+ours+" at the same time; try again")
+
+	// A config takes the place of a secret in one update, and what somebody mounts elsewhere stays.
+	byHand, _, err := m.Client.ConfigInspectWithRaw(t.Context(), "by-hand")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := m.Service(t, service)
+	theirs := &swarm.ConfigReference{ConfigID: byHand.ID, ConfigName: "by-hand", File: &swarm.ConfigReferenceFileTarget{Name: "cert.pem", UID: "0", GID: "0", Mode: 0o444}}
+	s.Spec.TaskTemplate.ContainerSpec.Configs = []*swarm.ConfigReference{theirs}
+	if _, err := m.Client.ServiceUpdate(t.Context(), service, s.Version, s.Spec, swarm.ServiceUpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	give := reconcile.SecretRef{SecretKind: kind, ID: is.ID, Name: ours, Target: "cert.pem", Mode: 0o440, UID: 7, GID: 8}
+	err = engines.Update(soon(t), "local", reconcile.ServiceUpdate{ID: service, Give: []reconcile.SecretRef{give}})
+	if !errors.Is(err, reconcile.ErrNotUpdated) || !strings.Contains(err.Error(), "as cert.pem by now") {
+		t.Errorf("a config over a secret that was not to go: %v", err)
+	}
+	take := reconcile.SecretRef{ID: secret, Target: "cert.pem"}
+	expect(t, engines.Update(soon(t), "local", reconcile.ServiceUpdate{ID: service, Take: []reconcile.SecretRef{take}, Give: []reconcile.SecretRef{give}}), "")
+	c := m.Service(t, service).Spec.TaskTemplate.ContainerSpec
+	if diff := cmp.Diff([]*swarm.ConfigReference{
+		{ConfigID: is.ID, ConfigName: ours, File: &swarm.ConfigReferenceFileTarget{Name: "/run/secrets/cert.pem", UID: "7", GID: "8", Mode: 0o440}},
+		theirs,
+	}, c.Configs); diff != "" || len(c.Secrets) != 1 || c.Secrets[0].File.Name != "key.pem" {
+		t.Errorf("the configs (-want +got)\n%s\nand the secrets %+v", diff, c.Secrets)
+	}
+	services := engines.Swarm(soon(t), "local").Services
+	now := services[slices.IndexFunc(services, func(x reconcile.Service) bool { return x.ID == service })]
+	there := give
+	there.Name, there.ID, there.Target, there.Mode, there.UID, there.GID = "by-hand", byHand.ID, "/cert.pem", 0o444, 0, 0
+	if diff := cmp.Diff([]reconcile.SecretRef{give, there}, now.Secrets[1:]); diff != "" {
+		t.Errorf("the service is seen with (-want +got)\n%s", diff)
+	}
+
+	if err := engines.RemoveSecret(soon(t), "local", is); err == nil || !strings.Contains(err.Error(), "in use by the following service") {
+		t.Errorf("the removal of a config in use: %v", err)
+	}
+	expect(t, engines.Update(soon(t), "local", reconcile.ServiceUpdate{ID: service, Take: []reconcile.SecretRef{give}}), "")
+	for range 2 {
+		expect(t, engines.RemoveSecret(soon(t), "local", is), "")
+	}
+	if got := listed(); len(got) != 0 {
+		t.Errorf("left are %+v", got)
+	}
+
+	w := listen(t, engines["local"])
+	n := 0
+	dockertest.Poll(t, 30*time.Second, "a config to be heard of", func() error {
+		n++ // only what comes after it has connected is heard
+		expect(t, engines.CreateSecret(soon(t), "local", reconcile.NewSecret{SecretKind: kind, Name: fmt.Sprint(ours, n), Data: []byte("x")}), "")
+		if !slices.Contains(w.all(), "config create") {
+			return errorf("heard %q", w.all())
+		}
+		return nil
+	})
+}
+
 // TestNoManager has an engine that is in no Swarm, and hosts that are not there.
 func TestNoManager(t *testing.T) {
 	e, cli := engine(t)
@@ -223,7 +316,7 @@ func TestNoManager(t *testing.T) {
 		}
 		_, compared := engines.LabelSecret(soon(t), host, reconcile.Secret{}, []byte("x"))
 		for _, err := range []error{
-			compared, engines.CreateSecret(soon(t), host, reconcile.NewSecret{}), engines.RemoveSecret(soon(t), host, "x"),
+			compared, engines.CreateSecret(soon(t), host, reconcile.NewSecret{}), engines.RemoveSecret(soon(t), host, reconcile.Secret{ID: "x"}),
 			engines.Update(soon(t), host, reconcile.ServiceUpdate{}), engines.UpdateSwarm(soon(t), host, reconcile.SwarmUpdate{}),
 			reportedBy(engines.SwarmCA(soon(t), host)),
 		} {

@@ -219,6 +219,20 @@ func (m Manager) Secrets(t testing.TB) []string {
 	return names
 }
 
+// Configs are the names of the configs there are.
+func (m Manager) Configs(t testing.TB) []string {
+	t.Helper()
+	all, err := m.Client.ConfigList(t.Context(), swarm.ConfigListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := make([]string, len(all))
+	for i, c := range all {
+		names[i] = c.Spec.Name
+	}
+	return names
+}
+
 // Network makes an overlay network that goes with the engine, and returns its id.
 func (m Manager) Network(t testing.TB) string {
 	t.Helper()
