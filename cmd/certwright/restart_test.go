@@ -84,7 +84,7 @@ func TestRestartsAreFew(t *testing.T) {
 	s.want(exitDone, "apply")
 	own := filepath.Join(s.dir, "own")
 	copyFiles(t, s.certs, own)
-	web := s.server(dockertest.Container{Name: "restarted", Start: true, Mounts: []mount.Mount{bindMount(own, "/certs")}}, "-reload", "hup")
+	web := s.server(dockertest.Container{Name: "restarted", Start: true, Mounts: []mount.Mount{bindMount(own, "/certs"), bindMount(s.certs, "/unused")}}, "-reload", "hup")
 	old := served(t, web.ID)
 	s.settle = 300 * time.Millisecond
 	restarts := 0

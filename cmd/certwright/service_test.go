@@ -507,7 +507,7 @@ func TestServiceKilled(t *testing.T) {
 				return
 			}
 			points, struck[what] = points+1, true
-			s.at = s.at.Add(time.Second)
+			s.at = s.at.Add(6 * time.Second) // for so long another process might be at it
 			dockertest.Poll(t, time.Minute, "the update that was cut short to end", func() error {
 				if u := s.m.Service(t, s.service).UpdateStatus; u != nil && u.State == swarm.UpdateStateUpdating {
 					return errors.New(u.Message)
