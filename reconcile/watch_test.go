@@ -3,6 +3,7 @@ package reconcile_test
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -46,13 +47,14 @@ func TestWatch(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				start, ahead := time.Now(), time.Duration(0)
-				clock := func() time.Time { return time.Now().Add(ahead) }
+				start := time.Now()
+				var ahead atomic.Int64
+				clock := func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
 				wake := make(chan string, 1)
 				for _, at := range row.wakes {
 					time.AfterFunc(at, func() { wake <- "word" })
 				}
-				time.AfterFunc(15*time.Second, func() { ahead = row.jump })
+				time.AfterFunc(15*time.Second, func() { ahead.Store(int64(row.jump)) })
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
 				got, n := "", 0

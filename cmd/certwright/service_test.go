@@ -485,42 +485,50 @@ func TestServiceKilled(t *testing.T) {
 	s.beside = ", config: {}"
 	s.write("")
 	s.want(exitDone, "apply", "--wait", "1m")
-	serial, points, struck := s.ready(2), 0, map[string]bool{}
-	for n := 1; ; n++ {
-		ends := []string{"after", "lost"}
-		if n == 1 {
-			ends = []string{"before", "after", "lost"}
+	serial := s.ready(2)
+	points := s.kills([]string{"rotate", "identity/api"}, func(when, what string) {
+		s.at = s.at.Add(6 * time.Second) // for so long another process might be at it
+		dockertest.Poll(t, time.Minute, "the update that was cut short to end", func() error {
+			if u := s.m.Service(t, s.service).UpdateStatus; u != nil && u.State == swarm.UpdateStateUpdating {
+				return errors.New(u.Message)
+			}
+			return s.ending()
+		})
+		s.want(exitDone, "apply", "--wait", "1m")
+		now := s.ready(2)
+		if now == serial && strings.HasPrefix(what, "POST") { // the wish was durable long before
+			t.Fatalf("%s %s: it still serves %s", when, what, serial)
 		}
-		for _, when := range ends {
+		serial = now
+		s.kept(when + " " + what)
+	})
+	t.Logf("%d crash points", len(points))
+	for _, call := range []string{"POST /secrets/create", "POST /configs/create", "POST /services/{id}/update", "DELETE /secrets/{id}", "DELETE /configs/{id}"} {
+		if !slices.Contains(points, call) {
+			t.Errorf("%s was not among %q", call, points)
+		}
+	}
+}
+
+// kills calls certwright again and again, each time an hour later, and ends it at one effect after the other: before the
+// first, after each, and with the reply lost of each that is a request. It returns what they were; after each, then is
+// called.
+func (s *swarmScene) kills(args []string, then func(when, what string)) (points []string) {
+	s.t.Helper()
+	for n := 1; ; n++ {
+		last := ""
+		for _, when := range []string{"before", "after", "lost"} {
+			request := strings.HasPrefix(last, "POST") || strings.HasPrefix(last, "DELETE")
+			if when == "before" && n > 1 || when == "lost" && !request {
+				continue
+			}
 			s.at = s.at.Add(61 * time.Minute) // an update that was cut short counts for an hour
-			_, what := s.run(fmt.Sprintf("%d.%s.", n, when), "rotate", "identity/api")
+			_, what := s.run(fmt.Sprintf("%d.%s.", n, when), args...)
 			if what == "" {
-				t.Logf("%d crash points", points)
-				if points < 9 {
-					t.Error("those are too few: is anything done at all?")
-				}
-				for _, call := range []string{"POST /secrets/create", "POST /configs/create", "POST /services/{id}/update", "DELETE /secrets/{id}", "DELETE /configs/{id}"} {
-					if !struck[call] {
-						t.Errorf("%s was not among them", call)
-					}
-				}
-				return
+				return points
 			}
-			points, struck[what] = points+1, true
-			s.at = s.at.Add(6 * time.Second) // for so long another process might be at it
-			dockertest.Poll(t, time.Minute, "the update that was cut short to end", func() error {
-				if u := s.m.Service(t, s.service).UpdateStatus; u != nil && u.State == swarm.UpdateStateUpdating {
-					return errors.New(u.Message)
-				}
-				return s.ending()
-			})
-			s.want(exitDone, "apply", "--wait", "1m")
-			now := s.ready(2)
-			if now == serial && strings.HasPrefix(what, "POST") { // the wish was durable long before
-				t.Fatalf("%s effect %d, %s: it still serves %s", when, n, what, serial)
-			}
-			serial = now
-			s.kept(fmt.Sprintf("%s effect %d, %s", when, n, what))
+			last, points = what, append(points, what)
+			then(fmt.Sprintf("%s effect %d,", when, n), what)
 		}
 	}
 }

@@ -240,32 +240,20 @@ func TestSwarmStoreKilled(t *testing.T) {
 	s.want(exitDone, "rotate", "identity/i0")
 	usual := time.Since(began)
 	var slowest time.Duration
-	var points []string
-	for n := 1; ; n++ {
-		ends := []string{"after", "lost"}
-		if n == 1 {
-			ends = []string{"before", "after", "lost"}
+	points := s.kills([]string{"rotate", "identity/i0"}, func(when, what string) {
+		began := time.Now()
+		s.want(exitDone, "rotate", "identity/i0")
+		slowest = max(slowest, time.Since(began))
+		now, same := s.serials()
+		if now["i0"] == before["i0"] || same != ca {
+			t.Fatalf("%s %s: serial %s, was %s; CA %s, was %s", when, what, now["i0"], before["i0"], same, ca)
 		}
-		for _, when := range ends {
-			_, what := s.run(fmt.Sprintf("%d.%s.", n, when), "rotate", "identity/i0")
-			if what == "" {
-				t.Logf("%d crash points; an undisturbed renewal took %s, the slowest after a kill %s", len(points), usual, slowest)
-				if len(points) < 9 || !slices.Contains(points, "POST /configs/create") {
-					t.Errorf("crash points are %q", points)
-				}
-				return
-			}
-			points = append(points, what)
-			began := time.Now()
-			s.want(exitDone, "rotate", "identity/i0")
-			slowest = max(slowest, time.Since(began))
-			now, same := s.serials()
-			if now["i0"] == before["i0"] || same != ca {
-				t.Fatalf("%s effect %d, %s: serial %s, was %s; CA %s, was %s", when, n, what, now["i0"], before["i0"], same, ca)
-			}
-			before = now
-			s.generation()
-		}
+		before = now
+		s.generation()
+	})
+	t.Logf("%d crash points; an undisturbed renewal took %s, the slowest after a kill %s", len(points), usual, slowest)
+	if !slices.Contains(points, "POST /configs/create") || !slices.Contains(points, "DELETE /configs/{id}") {
+		t.Errorf("crash points are %q", points)
 	}
 }
 
