@@ -13,8 +13,13 @@ import (
 // placeSecrets makes the secrets of bindings that are not there yet. Their rows are committed first, all at once: a Swarm
 // is asked as long as there is one.
 func (r *run) placeSecrets(steps []Step) {
+	type making struct {
+		Step
+		m    material
+		refs []SecretRef
+	}
 	start := r.Clock()
-	var doing []Step
+	var doing []making
 	for _, s := range steps {
 		if !r.begin(s) {
 			continue
@@ -32,7 +37,7 @@ func (r *run) placeSecrets(steps []Step) {
 		}
 		slices.Sort(row.Files)
 		r.st.Places[ofService(b)] = row
-		doing = append(doing, s)
+		doing = append(doing, making{s, m, refs})
 	}
 	if len(doing) == 0 {
 		return
@@ -41,16 +46,14 @@ func (r *run) placeSecrets(steps []Step) {
 	for _, s := range doing {
 		err := failed
 		if err == nil {
-			err = r.make(r.bindings[s.Action.(Place).Binding])
+			err = r.make(r.bindings[s.Action.(Place).Binding], s.m, s.refs)
 		}
-		r.end(s, err, start)
+		r.end(s.Step, err, start)
 	}
 }
 
 // make makes the secrets of a binding that are not there, and marks those that are there without its mark.
-func (r *run) make(b *spec.Binding) error {
-	m, _ := r.material(b, r.st)
-	refs := r.refs(b, m)
+func (r *run) make(b *spec.Binding, m material, refs []SecretRef) error {
 	for i, f := range r.files(b, located{}, m) {
 		if r.unmade(b, refs[i:i+1]) == "" {
 			continue

@@ -98,7 +98,7 @@ func (w *watching) pass(ctx context.Context, why string) (time.Time, bool) {
 		return time.Time{}, false
 	}
 	w.say("store", "", slog.LevelInfo)
-	s.applier.Known = true
+	s.applier.Known = s.applier.Known || !out.World.Fresh
 	status := reconcile.Assess(s.spec, out.World, out.Plan)
 	blame(&status, out)
 	for _, b := range status.Bindings {
@@ -131,14 +131,22 @@ func (w *watching) prepare(ctx context.Context) error {
 		w.say("spec", err.Error(), slog.LevelError, "hint", "the last good one stays in force")
 		return nil
 	}
-	w.say("spec", "", slog.LevelInfo)
 	if w.session != nil && reflect.DeepEqual(s, w.session.spec) {
+		w.say("spec", "", slog.LevelInfo)
 		return nil
 	}
 	next, err := w.a.open(ctx, true)
-	if err != nil {
+	switch {
+	case err != nil && w.session == nil:
 		return err
+	case err != nil: // its store or a password cannot be had
+		w.say("spec", err.Error(), slog.LevelError, "hint", "the last good one stays in force")
+		return nil
 	}
+	if err := w.a.mayInit(next.spec, false); err != nil {
+		return errors.Join(err, next.close())
+	}
+	w.say("spec", "", slog.LevelInfo)
 	w.a.warn(next.spec)
 	if w.session != nil {
 		was, is := w.session.spec.Store, next.spec.Store

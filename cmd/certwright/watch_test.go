@@ -43,13 +43,13 @@ func (w *watched) text() string {
 	return w.said.String()
 }
 
-func startWatch(t *testing.T, spec string, args ...string) *watched {
+func startWatch(t *testing.T, ci, spec string, args ...string) *watched {
 	t.Helper()
 	w := &watched{t: t, dir: t.TempDir(), ended: make(chan error, 1)}
 	w.spec(spec)
 	w.cmd = exec.Command(staticBinary(t), append([]string{"--log-format", "json", "watch"}, args...)...)
 	w.cmd.Dir, w.cmd.Stdout, w.cmd.Stderr = w.dir, w, w
-	w.cmd.Env = append(os.Environ(), "CI=")
+	w.cmd.Env = append(os.Environ(), "CI="+ci)
 	if err := w.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +109,7 @@ bindings:
 // TestWatch has a process that goes on: a spec that changes, one that cannot be used, SIGHUP, others beside it, and SIGTERM.
 func TestWatch(t *testing.T) {
 	t.Parallel()
-	w := startWatch(t, watchYAML, "--interval", "1h")
+	w := startWatch(t, "", watchYAML, "--interval", "1h")
 	w.placed("web/key.pem")
 	w.says(0, `"subject":"binding/web"`)
 	quiet := len(w.text())
@@ -190,7 +190,7 @@ func TestWatchEvents(t *testing.T) {
 		Cmd:    []string{"-cert", "/certs/cert.pem", "-key", "/certs/key.pem", "-reload", "hot"},
 		Mounts: []mount.Mount{{Type: mount.TypeBind, Source: places, Target: "/certs"}},
 	})
-	w := startWatch(t, strings.Replace(watchYAML, "directory: ./web", "directory: "+places+", container: "+c.Name+", reload: none, probe: {port: 8443}", 1), "--interval", "1h")
+	w := startWatch(t, "", strings.Replace(watchYAML, "directory: ./web", "directory: "+places+", container: "+c.Name+", reload: none, probe: {port: 8443}", 1), "--interval", "1h")
 	w.says(0, `"state":"Waiting"`)
 	if err := dockertest.Engine(t).ContainerStart(t.Context(), c.ID, container.StartOptions{}); err != nil {
 		t.Fatal(err)
@@ -201,4 +201,35 @@ func TestWatchEvents(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.says(quiet, `"state":"Waiting"`)
+}
+
+// TestWatchFromNothing begins with a spec that needs no store: the first one that does is no loss. One whose store cannot be
+// opened leaves the last good one in force.
+func TestWatchFromNothing(t *testing.T) {
+	t.Parallel()
+	w := startWatch(t, "", "version: 1\nproject: shop\n", "--interval", "1s", "--verbose")
+	w.says(0, `"msg":"pass","because":"interval"`)
+	w.spec(watchYAML)
+	w.placed("web/key.pem")
+	from := len(w.text())
+	w.spec(strings.Replace(watchYAML, "cas:", "store: {passphrase: {file: not-there}}\ncas:", 1))
+	w.says(from, "not-there")
+	if err := os.RemoveAll(filepath.Join(w.dir, "web")); err != nil {
+		t.Fatal(err)
+	}
+	w.placed("web/key.pem")
+	if strings.Contains(w.text(), "the store is lost") {
+		t.Errorf("it says that the store is lost")
+	}
+}
+
+// TestWatchOnARunner makes no CA that would be lost with the machine.
+func TestWatchOnARunner(t *testing.T) {
+	t.Parallel()
+	w := startWatch(t, "true", watchYAML)
+	w.says(0, "CI is set")
+	w.says(0, "certwright apply --init-store")
+	if _, err := os.Stat(filepath.Join(w.dir, ".certwright")); err == nil {
+		t.Error("it made a store")
+	}
 }

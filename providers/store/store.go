@@ -68,7 +68,7 @@ type medium interface {
 	hold(ctx context.Context) error
 	// label completes the header of a file that is to replace one, and has a document of so many bytes.
 	label(h *header, before header, document int)
-	// put makes file, whose header is h, the one that is there, in one step and durably. It fails with
+	// put makes file, whose header was h before it was sealed, the one that is there, in one step and durably. It fails with
 	// reconcile.ErrChanged where another one came between look and it.
 	put(ctx context.Context, f found, h header, file []byte) error
 	// yield says that the file of an installation is about to come, whatever was there.
