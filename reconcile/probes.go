@@ -23,13 +23,20 @@ func (o *observer) probes(ctx context.Context) {
 	}
 	var jobs []job
 	clients := newClients(o.p, o.view)
+	var bindings []*spec.Binding
 	for i := range o.s.Bindings {
-		b := &o.s.Bindings[i]
-		if b.Probe == nil || (len(o.look.Only) > 0 && !slices.Contains(o.look.Only, b.Name)) {
-			continue
+		if b := &o.s.Bindings[i]; b.Probe != nil && (len(o.look.Only) == 0 || slices.Contains(o.look.Only, b.Name)) {
+			bindings = append(bindings, b)
 		}
+	}
+	ways, recall := o.reach(ctx, o.p, bindings, o.look.Couriers)
+	defer recall()
+	for _, b := range bindings {
 		for _, c := range o.consumers(b) {
-			if c.Running() {
+			c = ways.to(c)
+			if no := ways.none(c, o.look.Couriers); no != "" {
+				o.w.Served[TargetKey(b.Name, c)] = Served{At: o.w.Now, Unreachable: true, Err: no}
+			} else if c.Running() {
 				req := o.request(o.p, b, c, o.w.State, o.look.Couriers)
 				clients.add(&req, b, o.w.State)
 				jobs = append(jobs, job{TargetKey(b.Name, c), req})

@@ -48,6 +48,9 @@ type swarm struct {
 	lists   int
 	under   int // updates under way
 	most    int // at once
+	// The networks outposts were sent to, and how often they were taken back.
+	outposts []string
+	recalled int
 
 	effects   func() reconcile.Around // around what changes the Swarm itself; may be nil
 	rotations int
@@ -133,6 +136,17 @@ func (s *swarm) Update(_ context.Context, _ string, u reconcile.ServiceUpdate) e
 	kept := slices.DeleteFunc(slices.Clone(svc.Secrets), func(r reconcile.SecretRef) bool { return slices.Contains(u.Take, r) })
 	svc.Secrets = append(kept, u.Give...)
 	return nil
+}
+
+func (s *swarm) Outposts(_ context.Context, _ string, networks []string) (map[string]string, func(), error) {
+	at := map[string]string{}
+	for _, n := range networks {
+		if s.fails == nil {
+			at[n] = "outpost-" + n
+		}
+		s.outposts = append(s.outposts, n)
+	}
+	return at, func() { s.recalled++ }, s.fails
 }
 
 func (s *swarm) RemoveSecret(_ context.Context, _ string, r reconcile.Secret) error {
@@ -679,8 +693,9 @@ func TestServiceOnTheWire(t *testing.T) {
 			}
 			engine.Containers = engine.Containers[:1] // the other task runs elsewhere
 			w.Engines["local"] = engine
+			w.Served["api/"+s.now.Tasks[1].ID] = reconcile.Served{Unreachable: true, Err: "no way"}
 			got = reconcile.Assess(e.spec, w, reconcile.Diff(e.spec, w, reconcile.Scope{Since: time.Now()})).Bindings[0]
-			if got.State != reconcile.Unverified || got.Reason != "1 of its tasks run on other nodes and cannot be probed from here" {
+			if got.State != reconcile.Unverified || got.Reason != "1 of its tasks run on other nodes and cannot be probed from here: no way" {
 				t.Errorf("with a task elsewhere: %s (%s)", got.State, got.Reason)
 			}
 		}

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -229,11 +230,23 @@ func (a assessor) judge(b *spec.Binding, out *BindingStatus, end time.Time) {
 		set(Waiting, a.unmounted(b), mountHint)
 	case b.Probe == nil:
 		set(Unverified, "there is no probe", "")
-	case a.elsewhere(b) > 0:
-		set(Unverified, fmt.Sprintf("%d of its tasks run on other nodes and cannot be probed from here", a.elsewhere(b)), "")
 	default:
-		set(Unverified, "it cannot be probed from here", "")
+		set(Unverified, a.unseen(b), "")
 	}
+}
+
+// unseen says why a binding that has a probe was not seen.
+func (a assessor) unseen(b *spec.Binding) string {
+	n, why := 0, ""
+	for _, c := range a.consumers(b) {
+		if s := a.w.Served[TargetKey(b.Name, c)]; c.Away != nil && s.Unreachable {
+			n, why = n+1, cmp.Or(why, s.Err)
+		}
+	}
+	if n > 0 {
+		return fmt.Sprintf("%d of its tasks run on other nodes and cannot be probed from here: %s", n, why)
+	}
+	return "it cannot be probed from here"
 }
 
 // ended says that a target serves a certificate that has expired, or "".
@@ -335,7 +348,7 @@ func (a assessor) targets(b *spec.Binding, wanted string) []TargetStatus {
 
 // served is true when every replica showed the wanted certificate, nil where nothing could be asked.
 func (a assessor) served(b *spec.Binding, targets []TargetStatus) *bool {
-	if b.Probe == nil || b.Identity == nil || len(targets) == 0 || a.elsewhere(b) > 0 {
+	if b.Probe == nil || b.Identity == nil || len(targets) == 0 || a.incomplete(b) {
 		return nil
 	}
 	for _, c := range a.consumers(b) {
@@ -350,16 +363,13 @@ func (a assessor) served(b *spec.Binding, targets []TargetStatus) *bool {
 	return truth(!slices.ContainsFunc(targets, func(t TargetStatus) bool { return t.ServedSerial != t.WantedSerial }))
 }
 
-// elsewhere is how many running tasks of a binding's service are on other nodes than the one that was asked.
-func (a assessor) elsewhere(b *spec.Binding) int {
+// incomplete reports whether a service has running tasks of which the engine had no container yet.
+func (a assessor) incomplete(b *spec.Binding) bool {
 	if !b.Place.Swarm() {
-		return 0
+		return false
 	}
 	svc := a.service(b)
-	if svc == nil {
-		return 0
-	}
-	return max(0, a.running(b.Host.Name, *svc)-len(a.consumers(b)))
+	return svc != nil && a.running(b.Host.Name, *svc) > len(a.consumers(b))
 }
 
 func truth(b bool) *bool { return &b }

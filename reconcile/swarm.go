@@ -29,6 +29,10 @@ type Swarms interface {
 	RemoveSecret(ctx context.Context, host string, s Secret) error
 	// SwarmCA asks a Swarm about its CA and its nodes alone.
 	SwarmCA(ctx context.Context, host string) SwarmCA
+	// Outposts puts a container of certwright's own into each of some overlay networks, for a while, from which the tasks
+	// there can be reached, and gives the containers' ids by network, with a function that takes them back. What it could
+	// not do is the error.
+	Outposts(ctx context.Context, host string, networks []string) (at map[string]string, recall func(), err error)
 	// UpdateSwarm changes what a Swarm's spec says of its CA, all in one update, and returns when Swarm has taken it.
 	// With an error it is unknown whether it has, but for one that says that somebody else was faster.
 	UpdateSwarm(ctx context.Context, host string, u SwarmUpdate) error
@@ -118,8 +122,10 @@ type Secret struct {
 // Task is one task of a service that may still run, or run again.
 type Task struct {
 	ID, Service string
-	Running     bool // it runs, and is to go on
+	Slot        string // tells the tasks of a service apart: a number, or the node's id
+	Running     bool   // it runs, and is to go on
 	Secrets     []SecretRef
+	Addresses   map[string]string // by the id of the overlay network; without the one that ports are published on
 }
 
 // NewSecret is a secret to be made.
@@ -157,7 +163,7 @@ func (v *view) service(b *spec.Binding) *Service {
 	return &services[i]
 }
 
-// tasks are the containers of a service's tasks, as far as the engine has them: those that are being ended serve nobody.
+// tasks are the containers of a service's tasks: those that are being ended serve nobody.
 func (v *view) tasks(b *spec.Binding) []Container {
 	svc := v.service(b)
 	if svc == nil {
@@ -165,7 +171,14 @@ func (v *view) tasks(b *spec.Binding) []Container {
 	}
 	var out []Container
 	for _, t := range v.w.Swarms[b.Host.Name].Tasks {
-		if c := v.tasked[[2]string{b.Host.Name, t.ID}]; t.Service == svc.ID && t.Running && c.Running() {
+		if t.Service != svc.ID || !t.Running {
+			continue
+		}
+		c, here := v.tasked[[2]string{b.Host.Name, t.ID}]
+		if !here {
+			c = away(b.Host.Name, *svc, t)
+		}
+		if c.Running() {
 			out = append(out, c)
 		}
 	}

@@ -202,11 +202,16 @@ func (e Edge) Words() string {
 func Matrix(ctx context.Context, p Providers, s *spec.Spec, w World, names []string, couriers bool) []Edge {
 	v := newView(s, &w)
 	var edges []Edge
+	var servers []*spec.Binding
 	for i := range s.Bindings {
 		b := &s.Bindings[i]
-		if b.Probe == nil || b.Probe.ClientAuth == spec.ClientAuthNone || len(names) > 0 && !slices.Contains(names, b.Name) {
-			continue
+		if b.Probe != nil && b.Probe.ClientAuth != spec.ClientAuthNone && (len(names) == 0 || slices.Contains(names, b.Name)) {
+			servers = append(servers, b)
 		}
+	}
+	ways, recall := v.reach(ctx, p, servers, couriers)
+	defer recall()
+	for _, b := range servers {
 		m, _ := v.material(b, w.State)
 		for _, id := range s.Identities {
 			client, ok := v.issued(id.Name, w.State)
@@ -215,7 +220,7 @@ func Matrix(ctx context.Context, p Providers, s *spec.Spec, w World, names []str
 			}
 			for _, c := range v.consumers(b) {
 				if c.Running() {
-					edges = append(edges, v.edge(ctx, p, b, c, client, id.Name, m, couriers))
+					edges = append(edges, v.edge(ctx, p, b, ways.to(c), client, id.Name, m, couriers))
 				}
 			}
 		}

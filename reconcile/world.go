@@ -49,6 +49,10 @@ type Container struct {
 	Addresses []string       // its addresses on the engine's networks
 	Published map[int]string // container port → host:port reachable from outside
 	Mounts    []Mount
+	// Away is nil but for a task on another node, of which the engine has nothing: its addresses by the id of the overlay
+	// network. Via is the container of this engine in whose network it can be reached, "" if there is none.
+	Away map[string]string
+	Via  string
 }
 
 // Running reports whether the container has a process that can serve and be signalled.

@@ -32,6 +32,8 @@ var Calls = []Call{
 	{"POST", "/containers/{id}/start", "start a courier"},
 	{"GET", "/events", "`watch`: hear when something changed; every pass looks at everything all the same"},
 	{"GET", "/services", "list the services of a Swarm"},
+	{"POST", "/services/create", "make an outpost: a courier in the overlay network of tasks on other nodes, to look at them from"},
+	{"DELETE", "/services/{id}", "remove an outpost"},
 	{"GET", "/services/{id}", "read a service before it is updated, and follow the update"},
 	{"GET", "/tasks", "list the tasks: their secrets and configs are still needed"},
 	{"GET", "/secrets", "list the secrets; what is in them cannot be read"},

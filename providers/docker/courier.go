@@ -22,6 +22,9 @@ const (
 	labelProject = "certwright.project"
 )
 
+// courierName is what the names of couriers and outposts begin with.
+const courierName = "certwright-courier-"
+
 // leftoverAge is how old a courier that does not run must be before it is nobody's: another certwright may be
 // about to start it.
 const leftoverAge = time.Minute
@@ -56,7 +59,7 @@ func (e *Engine) tryHire(ctx context.Context, j job) (s *stream, image string, e
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	e.sweep(ctx)
-	name := "certwright-courier-" + randomName()
+	name := courierName + randomName()
 	if s, err = e.start(ctx, name, image, j); err != nil {
 		// Whatever of it did happen: also a container whose creation was never answered.
 		e.discard(ctx, name)

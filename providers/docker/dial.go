@@ -22,8 +22,13 @@ const connectTimeout = time.Second
 // port, or through a courier in the container's network. A refusal at its own address is the answer, unless a
 // courier may look whether the server listens on its loopback alone.
 func (e *Engine) Dial(ctx context.Context, c reconcile.Container, port int, couriers bool) (net.Conn, error) {
-	if e.err != nil {
+	switch {
+	case e.err != nil:
 		return nil, e.err
+	case c.Away != nil && (c.Via == "" || !couriers):
+		return nil, fmt.Errorf("%s runs on another node: %w", c.Name, reconcile.ErrNotHere)
+	case c.Away != nil:
+		return e.dialInside(ctx, c, port)
 	}
 	var refused error
 	for _, address := range e.ways(c, port) {
@@ -75,14 +80,19 @@ func (e *Engine) ways(c reconcile.Container, port int) []string {
 	return ways
 }
 
-// dialInside starts a courier in the container's network that dials the container's loopback, then its addresses.
+// dialInside starts a courier in the container's network that dials the container's loopback, then its addresses. To one
+// that is away it goes through the network of another container, where the loopback is not its own.
 func (e *Engine) dialInside(ctx context.Context, c reconcile.Container, port int) (net.Conn, error) {
-	var addresses []string
-	for _, a := range append([]string{"127.0.0.1"}, c.Addresses...) {
-		addresses = append(addresses, net.JoinHostPort(a, strconv.Itoa(port)))
+	in, at := c.ID, append([]string{"127.0.0.1"}, c.Addresses...)
+	if c.Away != nil {
+		in, at = c.Via, c.Addresses
+	}
+	addresses := make([]string, len(at))
+	for i, a := range at {
+		addresses[i] = net.JoinHostPort(a, strconv.Itoa(port))
 	}
 	inside, err := e.hire(ctx, job{
-		args: []string{"dial", strings.Join(addresses, ",")}, network: "container:" + c.ID,
+		args: []string{"dial", strings.Join(addresses, ",")}, network: "container:" + in,
 	})
 	if err != nil {
 		return nil, err

@@ -93,6 +93,7 @@ func New(host string, o Options) *Engine {
 type facts struct {
 	arch     string // as uname has it: x86_64, aarch64
 	name     string // the engine's machine's host name
+	node     string // its id in a Swarm
 	remapped bool   // user ids in containers are not those of the machine (userns-remap, rootless)
 }
 
@@ -109,7 +110,7 @@ func (e *Engine) about(ctx context.Context) (facts, error) {
 	if err != nil {
 		return facts{}, err
 	}
-	f := facts{arch: info.Architecture, name: info.Name}
+	f := facts{arch: info.Architecture, name: info.Name, node: info.Swarm.NodeID}
 	for _, o := range info.SecurityOptions {
 		if o == "name=userns" || o == "name=rootless" {
 			f.remapped = true
@@ -224,6 +225,15 @@ func (es Engines) RemoveSecret(ctx context.Context, host string, s reconcile.Sec
 		return err
 	}
 	return e.RemoveSecret(ctx, s)
+}
+
+// Outposts implements reconcile.Swarms.
+func (es Engines) Outposts(ctx context.Context, host string, networks []string) (map[string]string, func(), error) {
+	e, err := es.engine(host)
+	if err != nil {
+		return nil, func() {}, err
+	}
+	return e.Outposts(ctx, networks)
 }
 
 // SwarmCA implements reconcile.Swarms.

@@ -52,7 +52,7 @@ func (e *Engine) Events(ctx context.Context, say func(what string)) {
 // word is what is said of an event; "" for one of a courier, or of a config that is of no binding, like those of the store.
 func (e *Engine) word(m events.Message) string {
 	switch {
-	case m.Actor.Attributes[labelCourier] != "":
+	case m.Actor.Attributes[labelCourier] != "", m.Type == events.ServiceEventType && strings.HasPrefix(m.Actor.Attributes["name"], courierName):
 		return ""
 	case m.Type == events.ConfigEventType && !strings.HasPrefix(m.Actor.Attributes["name"], reconcile.ConfigNames(e.o.Project)):
 		return ""

@@ -14,7 +14,7 @@ import (
 	"github.com/certwright/certwright/spec"
 )
 
-// List lists every container and volume in two requests, however many there are.
+// List lists every container but couriers, and every volume, in two requests, however many there are.
 func (e *Engine) List(ctx context.Context) reconcile.EngineState {
 	state := reconcile.EngineState{Named: e.host == spec.LocalHost && e.end.named}
 	if e.err != nil {
@@ -34,6 +34,9 @@ func (e *Engine) List(ctx context.Context) reconcile.EngineState {
 		return state
 	}
 	for _, c := range containers {
+		if c.Labels[labelCourier] != "" {
+			continue // it is nobody's consumer, and gone in a moment
+		}
 		state.Containers = append(state.Containers, e.container(c))
 	}
 	for _, v := range volumes.Volumes {

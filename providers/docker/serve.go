@@ -87,6 +87,15 @@ func ServeDial(ctx context.Context, addresses string, stdin io.Reader, stdout io
 	return err
 }
 
+// ServeWait is what an outpost does: nothing, until it is ended, or has been left behind. It is what `certwright courier
+// wait` runs.
+func ServeWait(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, outpostLife)
+	defer cancel()
+	<-ctx.Done()
+	return nil
+}
+
 // dialAny returns the first connection, or the first error: the loopback's, which says most.
 func dialAny(ctx context.Context, addresses []string) (net.Conn, error) {
 	var first error

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"net"
 	"path"
 	"slices"
 	"strconv"
@@ -111,10 +112,29 @@ func task(t swarm.Task) (found reconcile.Task, lives bool) {
 		swarm.TaskStateRemove, swarm.TaskStateOrphaned:
 		return reconcile.Task{}, false
 	}
+	slot := t.NodeID // of a global service
+	if t.Slot > 0 {
+		slot = strconv.Itoa(t.Slot)
+	}
 	return reconcile.Task{
-		ID: t.ID, Service: t.ServiceID, Running: t.Status.State == swarm.TaskStateRunning && t.DesiredState == swarm.TaskStateRunning,
-		Secrets: references(t.Spec),
+		ID: t.ID, Service: t.ServiceID, Slot: slot, Running: t.Status.State == swarm.TaskStateRunning && t.DesiredState == swarm.TaskStateRunning,
+		Secrets: references(t.Spec), Addresses: overlays(t),
 	}, true
+}
+
+// overlays are the addresses of a task by the id of the network. The routing mesh's network is left out: no service can
+// be in it by itself.
+func overlays(t swarm.Task) map[string]string {
+	found := map[string]string{}
+	for _, n := range t.NetworksAttachments {
+		for _, a := range n.Addresses { // with the length of the network's prefix
+			if ip, _, err := net.ParseCIDR(a); err == nil && !n.Network.Spec.Ingress && n.Network.DriverState.Name == "overlay" {
+				found[n.Network.ID] = ip.String()
+				break
+			}
+		}
+	}
+	return found
 }
 
 // references are the secrets and configs that a task mounts as files.

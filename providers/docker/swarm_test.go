@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/mount"
 	"github.com/docker/docker/api/types/swarm"
 	"github.com/google/go-cmp/cmp"
@@ -28,7 +29,7 @@ func TestSwarm(t *testing.T) {
 	}
 	var meddle func() // before a service is updated
 	e := New("local", Options{
-		Endpoint: "unix://" + manager.Socket, Project: t.Name(), Getenv: func(string) string { return "" },
+		Endpoint: "unix://" + manager.Socket, Project: t.Name(), CourierBinary: courierBinary(t), Getenv: func(string) string { return "" },
 		Around: func(what string, do func() error) error {
 			if meddle != nil && (strings.HasPrefix(what, "POST /services") || strings.HasPrefix(what, "POST /swarm")) {
 				meddle()
@@ -150,6 +151,8 @@ func TestSwarm(t *testing.T) {
 	}
 	checkConfigs(t, m, engines, idle, first[0].ID)
 	checkSwarmCA(t, m, engines, func(do func()) { meddle = do })
+
+	outposts(t, m, e)
 }
 
 // label asks what secrets hold, and gives them labels. Swarm's own answers to that are all there is to know it by.
@@ -347,4 +350,70 @@ func pairPEM(t *testing.T) string {
 	i := newAuthority(t).issue(t, 7, time.Now().Add(time.Hour))
 	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: i.Certificate})) +
 		string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: i.Key.PKCS8()}))
+}
+
+// outposts has containers of certwright's own in networks that only services can be in, and looks for what is left of them.
+func outposts(t *testing.T, m dockertest.Manager, e *Engine) {
+	t.Helper()
+	there := func() (names []string) {
+		t.Helper()
+		all, err := m.Client.ServiceList(soon(t), swarm.ServiceListOptions{Filters: filters.NewArgs(filters.Arg("label", labelCourier+"=1"))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range all {
+			names = append(names, s.Spec.Name)
+		}
+		return names
+	}
+	first, second := m.Network(t), m.Network(t)
+	at, recall, err := e.Outposts(soon(t), []string{first, second, "no-such-network"})
+	expect(t, err, "outpost in network no-such-network: ")
+	if len(at) != 2 || at[first] == at[second] {
+		t.Fatalf("outposts are at %v", at)
+	}
+	for network, id := range at {
+		c, err := m.Client.ContainerInspect(soon(t), id)
+		if err != nil || !c.State.Running || c.Config.User != "65534:65534" || !c.HostConfig.ReadonlyRootfs || len(c.Mounts) != 0 {
+			t.Fatalf("state %+v, user %s, mounts %v, read only %v, %v", c.State, c.Config.User, c.Mounts, c.HostConfig.ReadonlyRootfs, err)
+		}
+		if len(c.NetworkSettings.Networks) != 1 {
+			t.Errorf("it is in networks %v", c.NetworkSettings.Networks)
+		}
+		for _, n := range c.NetworkSettings.Networks {
+			if n.NetworkID != network {
+				t.Errorf("it is in network %s, want %s", n.NetworkID, network)
+			}
+		}
+	}
+	for _, c := range e.List(soon(t)).Containers {
+		if c.ID == at[first] {
+			t.Error("it is listed")
+		}
+	}
+	recall()
+	if left := there(); len(left) > 0 {
+		t.Errorf("after recall there are %v", left)
+	}
+
+	// One that nobody takes back goes once it is old.
+	if _, _, err := e.Outposts(soon(t), []string{first}); err != nil {
+		t.Fatal(err)
+	}
+	left := there()
+	for _, row := range []struct {
+		after time.Duration
+		gone  bool
+	}{{outpostLife / 2, false}, {2 * outpostLife, true}} {
+		o := e.o
+		o.Now = func() time.Time { return time.Now().Add(row.after) }
+		_, recall, err := New("local", o).Outposts(soon(t), []string{second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		recall()
+		if gone := len(there()) == 0; gone != row.gone || len(left) != 1 {
+			t.Errorf("after %s there are %v of %v", row.after, there(), left)
+		}
+	}
 }

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/certwright/certwright/providers/docker"
 	"github.com/certwright/certwright/providers/files"
@@ -25,6 +27,10 @@ func run(args []string) error {
 		return docker.ServeFiles(context.Background(), os.Stdin, os.Stdout, files.Local{Rand: rand.Reader})
 	case len(args) == 3 && args[1] == "dial":
 		return docker.ServeDial(context.Background(), args[2], os.Stdin, os.Stdout)
+	case len(args) == 2 && args[1] == "wait":
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+		defer stop()
+		return docker.ServeWait(ctx)
 	}
-	return errors.New("usage: courier files | courier dial ADDRESSES")
+	return errors.New("usage: courier files | courier dial ADDRESSES | courier wait")
 }

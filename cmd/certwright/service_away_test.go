@@ -1,0 +1,81 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/swarm"
+
+	"github.com/certwright/certwright/providers/docker/dockertest"
+)
+
+// TestServiceAway works on one manager, and the tasks run on another: they are looked at from a container in their
+// network, which is made for that alone where there is none, and which is gone afterwards.
+func TestServiceAway(t *testing.T) {
+	t.Parallel()
+	nodes := dockertest.SwarmOf(t, 2)
+	here, there := nodes[0], nodes[1]
+	there.Image(t, dockertest.GoServer)
+	api := here.TLSServer(t, "api", 2)
+	on := func(spec *swarm.ServiceSpec, m dockertest.Manager) {
+		spec.TaskTemplate.Placement = &swarm.Placement{Constraints: []string{"node.hostname == " + m.Hostname}}
+	}
+	network := here.Network(t)
+	api.TaskTemplate.Networks, api.UpdateConfig = []swarm.NetworkAttachmentConfig{{Target: network}}, startFirst()
+	on(&api, there)
+	s := &swarmScene{t: t, m: here, dir: t.TempDir(), at: time.Now(), name: api.Name, service: here.Serve(t, api)}
+	s.write("")
+	s.want(exitDone, "apply")
+	before := s.ready(2)
+	for _, x := range s.binding().Targets {
+		if !strings.HasPrefix(x.Name, api.Name+".") {
+			t.Errorf("a target is called %s", x.Name)
+		}
+	}
+	s.noOutposts("after apply")
+	if r := s.want(exitDone, "verify", "--no-couriers"); !strings.Contains(r.out, "2 of its tasks run on other nodes and cannot be probed from here: no courier may be started") {
+		t.Errorf("verify without couriers: %s", r.out)
+	}
+
+	// Killed while an outpost is there: the next one goes on, and removes it once it is old enough.
+	for _, at := range []string{"1.after.", "1.lost.", "2.after."} {
+		s.at = s.at.Add(time.Hour)
+		if _, what := s.run(at, "status"); !strings.HasPrefix(what, "POST /services/create") && !strings.HasPrefix(what, "POST /containers/create") {
+			t.Errorf("%s ended it at %q", at, what)
+		}
+		s.want(exitDone, "status")
+		s.noOutposts("after " + at)
+	}
+
+	// A task of this node in the same network is as good.
+	spec := here.Service(t, s.service).Spec
+	spec.TaskTemplate.Placement = nil
+	spec.TaskTemplate.ForceUpdate++
+	if _, err := here.Client.ServiceUpdate(t.Context(), s.service, here.Service(t, s.service).Version, spec, swarm.ServiceUpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	s.settled()
+	s.ready(2)
+	if s.rotated(before) == before {
+		t.Error("the serial is the same")
+	}
+	if r := s.want(exitDone, "status", "--verbose"); strings.Contains(r.err, "POST /services") || !strings.Contains(r.err, "POST /containers/create") {
+		t.Errorf("it sent an outpost, or nobody\n%s", r.err)
+	}
+}
+
+// noOutposts checks that no service of certwright's own is left.
+func (s *swarmScene) noOutposts(when string) {
+	s.t.Helper()
+	dockertest.Poll(s.t, time.Minute, "outposts to be gone "+when, func() error {
+		left, err := s.m.Client.ServiceList(s.t.Context(), swarm.ServiceListOptions{Filters: filters.NewArgs(filters.Arg("label", "certwright.courier=1"))})
+		if err != nil || len(left) > 0 {
+			return errors.Join(err, fmt.Errorf("there are %d", len(left)))
+		}
+		return nil
+	})
+}
