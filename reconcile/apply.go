@@ -93,7 +93,7 @@ func (w *waves) add(s Step) {
 	case CreateVolume:
 		w.volumes = append(w.volumes, s)
 	case Place:
-		if a.At.service() != "" {
+		if a.At.secrets() {
 			w.secrets = append(w.secrets, s)
 			return
 		}

@@ -16,7 +16,7 @@ func (r *run) remove(steps []Step) {
 		}
 		a := s.Action.(Remove)
 		doing = append(doing, s)
-		if a.At.service() != "" { // its secrets went before
+		if a.At.secrets() { // its secrets went before
 			delete(r.st.Places, a.At)
 			continue
 		}
@@ -78,7 +78,7 @@ func (r *run) drop(w World) {
 	}
 	unknown := map[string]bool{} // bindings whose service may be there
 	for at, row := range r.st.Places {
-		if s, asked := w.Swarms[at.Host]; at.service() != "" && (!asked || s.Err != "") {
+		if s, asked := w.Swarms[at.Host]; at.secrets() && (!asked || s.Err != "") {
 			unknown[row.Binding] = true
 		}
 	}

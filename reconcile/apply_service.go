@@ -36,7 +36,7 @@ func (r *run) placeSecrets(steps []Step) {
 			row.Files = append(row.Files, ref.Target)
 		}
 		slices.Sort(row.Files)
-		r.st.Places[ofService(b)] = row
+		r.st.Places[ofSecrets(b)] = row
 		doing = append(doing, making{s, m, refs})
 	}
 	if len(doing) == 0 {
@@ -108,7 +108,8 @@ func (r *run) update(s Step) {
 		r.end(s, errors.New(missing), start)
 		return
 	}
-	refs := r.refs(b, m)
+	svc := r.updated(b, a.Target)
+	refs := r.given(b, svc, r.refs(b, m))
 	r.mu.Lock()
 	before, known := r.st.Loads[key]
 	next := Load{Binding: a.Binding, Target: a.Target.ID, Unit: refsPrint(refs), At: start}
@@ -121,7 +122,7 @@ func (r *run) update(s Step) {
 	r.mu.Unlock()
 	err := r.commit()
 	if err == nil {
-		err = r.push(b, a.Target, refs)
+		err = r.push(b, a.Target.Host, svc, refs)
 	}
 	r.mu.Lock()
 	next.Proved, next.Error = err == nil, text(err)
@@ -158,18 +159,18 @@ func (r *run) listSwarms(reloads []Step) {
 }
 
 // push swaps what the service was seen to mount in the binding's place for what it should.
-func (r *run) push(b *spec.Binding, t Target, refs []SecretRef) error {
-	if err := r.swarms[t.Host].Err; err != "" {
+func (r *run) push(b *spec.Binding, host string, svc Service, refs []SecretRef) error {
+	if err := r.swarms[host].Err; err != "" {
 		return fmt.Errorf("%w: %s", ErrNotUpdated, err)
 	}
-	u := ServiceUpdate{ID: t.ID}
-	for _, is := range r.service(b).Secrets {
+	u := ServiceUpdate{ID: svc.ID}
+	for _, is := range svc.Secrets {
 		if r.madeFor(b, is) || slices.ContainsFunc(refs, func(r SecretRef) bool { return r.Target == is.Target }) {
 			u.Take = append(u.Take, is)
 		}
 	}
 	for _, ref := range refs {
-		s := r.swarms[t.Host].named(ref.SecretKind, ref.Name)
+		s := r.swarms[host].named(ref.SecretKind, ref.Name)
 		switch {
 		case s == nil:
 			return fmt.Errorf("%w: %s %s is not there any more", ErrNotUpdated, ref.Word(), ref.Name)
@@ -179,5 +180,11 @@ func (r *run) push(b *spec.Binding, t Target, refs []SecretRef) error {
 		ref.ID = s.ID
 		u.Give = append(u.Give, ref)
 	}
-	return r.Swarms.Update(r.ctx, t.Host, u)
+	return r.Swarms.Update(r.ctx, host, u)
+}
+
+// updated is the service that an update is for, as it was seen when that was planned.
+func (r *run) updated(b *spec.Binding, t Target) Service {
+	services := r.services(b)
+	return services[slices.IndexFunc(services, func(s Service) bool { return s.ID == t.ID })]
 }

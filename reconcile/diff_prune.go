@@ -24,7 +24,7 @@ func (d *differ) prune() {
 	var removals []int
 	for _, l := range gone {
 		row := d.w.State.Places[l]
-		if l.service() != "" {
+		if l.secrets() {
 			d.emptied(l, row.Binding)
 			continue
 		}

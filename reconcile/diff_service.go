@@ -17,8 +17,8 @@ const pushesPerHour = 2
 // refs are the secrets a binding wants its service to mount; their ids are not known here.
 func (v *view) refs(b *spec.Binding, m material) []SecretRef {
 	files, user := v.files(b, located{}, m), Owner{}
-	if svc := v.service(b); svc != nil {
-		user = numbered(svc.User)
+	if svc := v.services(b); b.Consumer != nil && len(svc) > 0 {
+		user = numbered(svc[0].User)
 	}
 	out := make([]SecretRef, len(files))
 	for i, f := range files {
@@ -71,11 +71,11 @@ func (d *differ) secrets(b *spec.Binding, m material, pending []int) {
 		d.refuse(Waiting, subject, "waits for the Swarm: "+swarm.Err, "")
 		return
 	}
-	svc, at := d.service(b), ofService(b)
+	services, at := d.services(b), ofSecrets(b)
 	d.wanted[at] = b.Name
 	refs := d.refs(b, m)
-	if svc != nil {
-		if r := d.theirs(b, *svc, refs); r != nil && !d.adopts(subject) {
+	for _, svc := range services {
+		if r := d.theirs(b, svc, refs); r != nil && !d.adopts(subject) {
 			d.unresolved[b.Name] = true
 			d.refuse(r.State, r.Subject, r.Reason, r.Hint)
 			return
@@ -97,11 +97,37 @@ func (d *differ) secrets(b *spec.Binding, m material, pending []int) {
 	if reason != "" {
 		placed = d.step(Place{Binding: b.Name, At: at}, reason, pending...)
 	}
-	if svc == nil {
+	switch {
+	case len(services) > 0:
+	case b.Consumer != nil:
 		d.refuse(Waiting, subject, "waits for "+b.Consumer.String(), "there is no such service: deploy it, or correct the binding")
-		return
+	default:
+		d.refuse(Waiting, subject, "waits for a service that mounts its secrets", "`certwright compose` prints the names they have now")
 	}
-	d.update(b, *svc, refs, m, placed)
+	for _, svc := range services {
+		d.update(b, svc, d.given(b, svc, refs), m, placed)
+	}
+}
+
+// given are what a service is to mount of a binding. One that is not named has its own mounts, and their files follow.
+func (v *view) given(b *spec.Binding, svc Service, refs []SecretRef) []SecretRef {
+	if b.Consumer != nil || refs == nil {
+		return refs
+	}
+	var out []SecretRef
+	for _, is := range svc.Secrets {
+		i := slices.IndexFunc(v.w.Swarms[b.Host.Name].Secrets, func(s Secret) bool { return s.ID == is.ID && v.marked(b, s) })
+		if i < 0 {
+			continue
+		}
+		file := v.w.Swarms[b.Host.Name].Secrets[i].Labels[SecretFile]
+		next := is
+		if f := slices.IndexFunc(b.Files, func(f spec.File) bool { return f.Name == file }); f >= 0 {
+			next.SecretKind, next.Name, next.ID = refs[f].SecretKind, refs[f].Name, ""
+		}
+		out = append(out, next)
+	}
+	return out
 }
 
 // unmade says which of the secrets is not there or not marked, or is "".
@@ -122,6 +148,9 @@ func (v *view) unmade(b *spec.Binding, refs []SecretRef) string {
 // theirs refuses a service that mounts a secret of somebody else where a file of the binding belongs, or is nil. One of a
 // name that is wanted only has to be marked, if it holds what its name says.
 func (v *view) theirs(b *spec.Binding, svc Service, refs []SecretRef) *Refusal {
+	if b.Consumer == nil {
+		return nil // its own mounts stay where they are
+	}
 	for _, r := range svc.Secrets {
 		taken := slices.ContainsFunc(b.Files, func(f spec.File) bool { return f.Name == r.Target })
 		wanted := slices.ContainsFunc(refs, func(w SecretRef) bool { return w.SecretKind == r.SecretKind && w.Name == r.Name })

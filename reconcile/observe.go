@@ -138,7 +138,7 @@ func (w *World) listLeft(ctx context.Context, p Providers, s *spec.Spec) {
 		}
 	}
 	for at := range w.State.Places {
-		if _, done := w.Swarms[at.Host]; !done && at.service() != "" {
+		if _, done := w.Swarms[at.Host]; !done && at.secrets() {
 			w.Swarms[at.Host] = p.Swarms.Swarm(ctx, at.Host)
 		}
 	}

@@ -68,18 +68,17 @@ func newView(s *spec.Spec, w *World) *view {
 
 // consumers are the containers a binding names, by name.
 func (v *view) consumers(b *spec.Binding) []Container {
-	if b.Consumer == nil {
-		return nil
-	}
 	host := b.Host.Name
 	var out []Container
 	switch c := b.Consumer; {
+	case b.Place.Swarm():
+		out = v.tasks(b)
+	case c == nil:
+		return nil
 	case c.Container != "":
 		if x, ok := v.named[[2]string{host, c.Container}]; ok {
 			out = append(out, x)
 		}
-	case c.Service != "":
-		out = v.tasks(b)
 	case c.ComposeService != "":
 		out = slices.Clone(v.compose[[3]string{host, c.ComposeProject, c.ComposeService}])
 	default:

@@ -8,8 +8,8 @@ import (
 
 // Stacked is what one binding gives a service of a stack.
 type Stacked struct {
-	Stack   string // "" while the service is not known
-	Service string // as the stack's file names it; as the spec does while the service is not known
+	Stack   string // "" while the service is not known, and where the binding names none
+	Service string // as the stack's file names it; as the spec does while the service is not known; "" where it names none
 	Secrets []StackSecret
 	// Refused says why there are no secrets: Waiting for the service, or what has to be done before.
 	Refused *Refusal
@@ -49,17 +49,22 @@ func Stacks(s *spec.Spec, w World) []Stacked {
 
 // stacked is what a binding gives its service, unless that belongs to no stack.
 func (v *view) stacked(b *spec.Binding, keys []string) (x Stacked, ok bool) {
-	subject, svc := "binding/"+b.Name, v.service(b)
-	if svc == nil {
-		r := &Refusal{Subject: subject, Reason: "there is no service " + b.Consumer.Service, State: Waiting}
-		if err := v.w.Swarms[b.Host.Name].Err; err != "" {
-			r.Reason, r.Hint, r.State = err, "ask a manager of the Swarm", Failed
-		}
-		return Stacked{Service: b.Consumer.Service, Refused: r}, true
+	subject, services, named := "binding/"+b.Name, v.services(b), ""
+	if b.Consumer != nil {
+		named = b.Consumer.Service
 	}
-	name, ok := strings.CutPrefix(svc.Name, svc.Stack+"_") // no name begins with "_"
-	if !ok {
-		return Stacked{}, false
+	switch err := v.w.Swarms[b.Host.Name].Err; {
+	case err != "":
+		return Stacked{Service: named, Refused: &Refusal{Subject: subject, Reason: err, Hint: "ask a manager of the Swarm", State: Failed}}, true
+	case b.Consumer == nil: // whoever mounts them finds them by their keys
+	case len(services) == 0:
+		return Stacked{Service: named, Refused: &Refusal{Subject: subject, Reason: "there is no service " + named, State: Waiting}}, true
+	default:
+		svc := services[0]
+		if x.Service, ok = strings.CutPrefix(svc.Name, svc.Stack+"_"); !ok { // no name begins with "_"
+			return Stacked{}, false
+		}
+		x.Stack = svc.Stack
 	}
 	m, missing := v.material(b, v.w.State)
 	var refs []SecretRef
@@ -67,7 +72,9 @@ func (v *view) stacked(b *spec.Binding, keys []string) (x Stacked, ok bool) {
 		refs = v.refs(b, m)
 		missing = v.unmade(b, refs)
 	}
-	x = Stacked{Stack: svc.Stack, Service: name, Refused: v.theirs(b, *svc, refs)}
+	if b.Consumer != nil {
+		x.Refused = v.theirs(b, services[0], refs)
+	}
 	if x.Refused == nil && missing != "" {
 		x.Refused = &Refusal{Subject: subject, Reason: missing, Hint: "run `certwright apply` first", State: Failed}
 	}

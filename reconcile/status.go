@@ -224,7 +224,7 @@ func (a assessor) judge(b *spec.Binding, out *BindingStatus, end time.Time) {
 		}
 	case out.Served != nil:
 		set(Stale, "not every target serves the wanted certificate", "")
-	case b.Consumer == nil:
+	case b.Consumer == nil && !b.Place.Swarm():
 		set(Unverified, "no consumer is named", "")
 	case a.unmounted(b) != "":
 		set(Waiting, a.unmounted(b), mountHint)
@@ -365,11 +365,13 @@ func (a assessor) served(b *spec.Binding, targets []TargetStatus) *bool {
 
 // incomplete reports whether a service has running tasks of which the engine had no container yet.
 func (a assessor) incomplete(b *spec.Binding) bool {
-	if !b.Place.Swarm() {
-		return false
+	n := 0
+	if b.Place.Swarm() {
+		for _, svc := range a.services(b) {
+			n += a.running(b.Host.Name, svc)
+		}
 	}
-	svc := a.service(b)
-	return svc != nil && a.running(b.Host.Name, *svc) > len(a.consumers(b))
+	return n > len(a.consumers(b))
 }
 
 func truth(b bool) *bool { return &b }

@@ -153,30 +153,35 @@ const (
 // The label Swarm puts on the containers of tasks.
 const swarmTask = "com.docker.swarm.task.id"
 
-// service is the service of a binding, or nil while there is none.
-func (v *view) service(b *spec.Binding) *Service {
-	services := v.w.Swarms[b.Host.Name].Services
-	i := slices.IndexFunc(services, func(s Service) bool { return s.Name == b.Consumer.Service })
-	if i < 0 {
-		return nil
+// services are the service that a binding names, while there is one. Where it names none, they are those that mount one of
+// its secrets already, whatever version of it.
+func (v *view) services(b *spec.Binding) []Service {
+	var out []Service
+	for _, s := range v.w.Swarms[b.Host.Name].Services {
+		switch {
+		case b.Consumer != nil && s.Name == b.Consumer.Service,
+			b.Consumer == nil && slices.ContainsFunc(s.Secrets, func(r SecretRef) bool { return v.madeFor(b, r) }):
+			out = append(out, s)
+		}
 	}
-	return &services[i]
+	return out
 }
 
-// tasks are the containers of a service's tasks: those that are being ended serve nobody.
+// tasks are the containers of the tasks of a binding's services: those that are being ended serve nobody.
 func (v *view) tasks(b *spec.Binding) []Container {
-	svc := v.service(b)
-	if svc == nil {
-		return nil
+	services := map[string]Service{}
+	for _, s := range v.services(b) {
+		services[s.ID] = s
 	}
 	var out []Container
 	for _, t := range v.w.Swarms[b.Host.Name].Tasks {
-		if t.Service != svc.ID || !t.Running {
+		svc, ours := services[t.Service]
+		if !ours || !t.Running {
 			continue
 		}
 		c, here := v.tasked[[2]string{b.Host.Name, t.ID}]
 		if !here {
-			c = away(b.Host.Name, *svc, t)
+			c = away(b.Host.Name, svc, t)
 		}
 		if c.Running() {
 			out = append(out, c)

@@ -99,7 +99,7 @@ func mountedText(c Container, l located) string {
 
 // secretLayers are what is placed for a service, and what its spec mounts.
 func (v *view) secretLayers(b *spec.Binding) []Layer {
-	swarm, svc := v.w.Swarms[b.Host.Name], v.service(b)
+	swarm, services := v.w.Swarms[b.Host.Name], v.services(b)
 	m, missing := v.material(b, v.w.State)
 	switch {
 	case swarm.Err != "":
@@ -108,20 +108,28 @@ func (v *view) secretLayers(b *spec.Binding) []Layer {
 		return []Layer{{"placed", "no: " + missing}}
 	}
 	refs := v.refs(b, m)
-	placed, mounted := "as wanted in secrets", "there is no "+b.Consumer.String()
+	layers := []Layer{{"placed", "as wanted in secrets"}}
 	if why := v.unmade(b, refs); why != "" {
-		placed = "no: " + why
+		layers[0].Text = "no: " + why
 	}
-	if svc != nil {
-		mounted = svc.Name + " mounts them"
-		if why := v.unlike(b, *svc, refs); why != "" {
+	for _, svc := range services {
+		mounted := svc.Name + " mounts them"
+		if why := v.unlike(b, svc, v.given(b, svc, refs)); why != "" {
 			mounted = svc.Name + ": " + why
 		}
 		if svc.Update != "" && svc.Update != "completed" {
 			mounted += "; its update is " + strings.ReplaceAll(svc.Update, "_", " ") + ": " + svc.Message
 		}
+		layers = append(layers, Layer{"mounted", mounted})
 	}
-	return []Layer{{"placed", placed}, {"mounted", mounted}}
+	switch {
+	case len(services) > 0:
+	case b.Consumer != nil:
+		layers = append(layers, Layer{"mounted", "there is no " + b.Consumer.String()})
+	default:
+		layers = append(layers, Layer{"mounted", "no service mounts them"})
+	}
+	return layers
 }
 
 func (v *view) servedText(b *spec.Binding, c Container) string {
@@ -160,7 +168,7 @@ func (v *view) next(plan Plan, b *spec.Binding, status BindingStatus) string {
 		}
 	}
 	switch {
-	case status.State == Contested, status.State == Failed && !plan.Next.IsZero() && b.Consumer != nil && b.Consumer.Service != "":
+	case status.State == Contested, status.State == Failed && !plan.Next.IsZero() && b.Place.Swarm():
 		return "nothing before " + stamp(plan.Next)
 	case !status.State.Settled(), b.Identity != nil && plan.blocked("identity/"+b.Identity.Name) != "":
 		return "nothing by itself"

@@ -82,20 +82,20 @@ type Location struct {
 	Machine bool
 	Volume  string // instead of Dir
 	// Sub is a folder below Dir or Volume, slash-separated; "" for the place itself. With neither it is the Swarm service
-	// whose secrets are meant.
+	// whose secrets are meant, or, after a star, the binding whose secrets follow whoever mounts them.
 	Sub string
 }
 
-// ofService is the place that the secrets of a Swarm service are.
-func ofService(b *spec.Binding) Location { return Location{Host: b.Host.Name, Sub: b.Consumer.Service} }
-
-// service is the Swarm service whose secrets are meant, or "".
-func (l Location) service() string {
-	if l.Dir == "" && l.Volume == "" {
-		return l.Sub
+// ofSecrets is the place that the secrets of a binding are.
+func ofSecrets(b *spec.Binding) Location {
+	if b.Consumer == nil {
+		return Location{Host: b.Host.Name, Sub: "*" + b.Name}
 	}
-	return ""
+	return Location{Host: b.Host.Name, Sub: b.Consumer.Service}
 }
+
+// secrets reports whether secrets are meant, and no files.
+func (l Location) secrets() bool { return l.Dir == "" && l.Volume == "" && l.Sub != "" }
 
 func (l Location) String() string {
 	s := l.Dir
@@ -103,7 +103,9 @@ func (l Location) String() string {
 		s = "volume " + l.Volume
 	}
 	switch {
-	case l.service() != "":
+	case l.secrets() && l.Sub[0] == '*':
+		s = "secrets of binding " + l.Sub[1:]
+	case l.secrets():
 		s = "secrets of service " + l.Sub
 	case l.Sub != "":
 		s += "/" + l.Sub

@@ -70,7 +70,7 @@ func (p *parser) checkBinding(m *mapping, b *Binding) {
 		}
 		p.checkTrustOnly(m, b)
 	}
-	if !m.has("container") && !m.has("service") {
+	if !m.has("container") && !m.has("service") && !b.Place.Swarm() {
 		for _, key := range []string{"reload", "probe", "path", "trustStore"} {
 			if v := m.get(key); v.node != nil {
 				p.errorf(v, "needs a container")

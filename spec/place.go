@@ -101,12 +101,16 @@ func (p *parser) inContainer(v value) string {
 func (p *parser) secrets(m *mapping, key string) *Secrets {
 	v := m.get(key)
 	s := p.section(v, &secretSection)
-	if v.node != nil && !m.has("service") {
-		p.errorf(v, "needs a service")
-	}
-	p.exclude(v, "layout", "owner", "reload")
+	p.exclude(v, "container", "layout", "owner", "reload")
 	if s == nil {
 		return nil
+	}
+	if !m.has("service") {
+		for _, key := range []string{"mode", "owner"} {
+			if given := s.get(key); given.node != nil {
+				p.errorf(given, "needs a service: where none is named, each that mounts it says so itself")
+			}
+		}
 	}
 	found := &Secrets{Mode: p.mode(s.get("mode")), Owner: p.owner(s.get("owner"))}
 	if found.Owner != nil && found.Owner.Name != "" {

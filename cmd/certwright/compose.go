@@ -65,7 +65,8 @@ func (a *app) composeCommand() *cobra.Command {
 			"they have to be there. Keep what is missing, in compose.override.yaml.\n\n" +
 			"With STACK it gives the services of that stack the secrets and configs they have now, so that `docker stack\n" +
 			"deploy` changes nothing about them: print it anew for every deploy. STACK may be left out where it is the only\n" +
-			"one, and no container is bound.",
+			"one, and no container is bound. Secrets of bindings that name no service are there under names that stay the\n" +
+			"same, for any service to mount.",
 		Example: "  certwright compose > compose.override.yaml\n" +
 			"  certwright compose shop > override.yml",
 		Args:              cobra.MaximumNArgs(1),
@@ -145,7 +146,7 @@ func stackOverride(stacked []reconcile.Stacked, stacks []string, stack string) (
 	f = composeFile{Services: map[string]composeOverride{}, Secrets: map[string]composeExternal{}, Configs: map[string]composeExternal{}}
 	for _, x := range stacked {
 		switch r := x.Refused; {
-		case x.Stack == stack && r == nil:
+		case r == nil && (x.Stack == stack || x.Service == ""):
 			f.add(x)
 		case x.Stack != stack && x.Stack != "":
 		case !r.State.Settled():
@@ -154,7 +155,7 @@ func stackOverride(stacked []reconcile.Stacked, stacks []string, stack string) (
 			warnings = append(warnings, fmt.Sprintf("%s is left out: %s", r.Subject, r.Reason))
 		}
 	}
-	if len(f.Services) == 0 && len(warnings) == 0 && stack != "" {
+	if len(f.Services)+len(f.Secrets)+len(f.Configs) == 0 && len(warnings) == 0 && stack != "" {
 		return f, nil, hinted{
 			fmt.Errorf("no binding is of a service of stack %q", stack),
 			"the stacks of bound services: " + cmp.Or(strings.Join(stacks, ", "), "none"),
@@ -163,8 +164,8 @@ func stackOverride(stacked []reconcile.Stacked, stacks []string, stack string) (
 	return f, warnings, nil
 }
 
-// add gives a service its secrets and configs. `docker stack deploy` looks for variables in the values of a file, and
-// takes $$ for $.
+// add gives a service its secrets and configs; where none is named, it gives their names alone. `docker stack deploy` looks
+// for variables in the values of a file, and takes $$ for $.
 func (f composeFile) add(x reconcile.Stacked) {
 	service := f.Services[x.Service]
 	for _, r := range x.Secrets {
@@ -178,5 +179,7 @@ func (f composeFile) add(x reconcile.Stacked) {
 		})
 		all[r.Key] = composeExternal{External: true, Name: r.Name}
 	}
-	f.Services[x.Service] = service
+	if x.Service != "" {
+		f.Services[x.Service] = service
+	}
 }
