@@ -65,8 +65,11 @@ func (r *run) collect(steps []Step) {
 	})
 }
 
-// drop forgets records about containers that are gone, of engines that answered.
+// drop forgets records about containers that are gone, of engines that answered, if all were asked.
 func (r *run) drop(w World) {
+	if w.Part {
+		return
+	}
 	live := map[string]bool{}
 	for _, e := range w.Engines {
 		if e.Err != "" {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,9 +21,15 @@ type Look struct {
 	Couriers bool     // short-lived couriers may be started to see what cannot be seen from here
 	Probe    bool     // the wire is looked at
 	Only     []string // bindings to probe; empty for all
-	Known    bool     // there was a store: one that is not there is lost
+	Known    bool     // there was a store: one that is not there is lost; so only those bindings need be looked at
 	Now      time.Time
 }
+
+// part reports whether bindings are left out. Where it is not known that there was a store, all places have a say in that.
+func (l Look) part() bool { return len(l.Only) > 0 && l.Known }
+
+// has reports whether a binding is looked at.
+func (l Look) has(b *spec.Binding) bool { return !l.part() || slices.Contains(l.Only, b.Name) }
 
 // ErrLostStore: places carry this project's mark, but there is no store: it was lost, this is no first run.
 var ErrLostStore = errors.New("the store is lost")
@@ -39,10 +46,10 @@ func Observe(ctx context.Context, p Providers, s *spec.Spec, look Look) (World, 
 
 func observe(ctx context.Context, p Providers, s *spec.Spec, look Look) (World, error) {
 	w := World{
-		Now: look.Now, Courier: look.Couriers, Unknown: map[string]string{}, Engines: map[string]EngineState{}, Swarms: map[string]Swarm{}, Places: map[Location]PlaceState{}, Served: map[string]Served{},
+		Now: look.Now, Courier: look.Couriers, Part: look.part(), Unknown: map[string]string{}, Engines: map[string]EngineState{}, Swarms: map[string]Swarm{}, Places: map[Location]PlaceState{}, Served: map[string]Served{},
 		From: map[string]FromState{}, Brought: map[string]BroughtState{}, Roots: map[string][][]byte{}, Owners: map[string]Owner{},
 	}
-	if err := w.list(ctx, p, s); err != nil {
+	if err := w.list(ctx, p, s, look); err != nil {
 		return w, err
 	}
 	o := &observer{view: newView(s, &w), p: p, look: look}
@@ -56,7 +63,9 @@ func observe(ctx context.Context, p Providers, s *spec.Spec, look Look) (World, 
 	if w.Fresh && look.Known {
 		return w, o.lost(ctx, "it was there before, with records")
 	}
-	w.listLeft(ctx, p, s)
+	if !w.Part {
+		w.listLeft(ctx, p, s)
+	}
 	if err := w.readCAs(p, s); err != nil {
 		return w, err
 	}
@@ -96,9 +105,12 @@ func (w *World) load(ctx context.Context, p Providers, s *spec.Spec) error {
 
 // list asks every engine a binding needs for its containers and volumes. One that does not answer makes its bindings
 // wait, unless the user named it.
-func (w *World) list(ctx context.Context, p Providers, s *spec.Spec) error {
+func (w *World) list(ctx context.Context, p Providers, s *spec.Spec, look Look) error {
 	for i := range s.Bindings {
 		b := &s.Bindings[i]
+		if !look.has(b) {
+			continue
+		}
 		if err := w.ask(ctx, p, b.Host.Name, b.Consumer != nil || b.Place.Directory == "", b.Place.Swarm()); err != nil {
 			return err
 		}
@@ -204,6 +216,9 @@ func (o *observer) roots() error {
 func (o *observer) owners(ctx context.Context) {
 	for i := range o.s.Bindings {
 		b := &o.s.Bindings[i]
+		if !o.look.has(b) {
+			continue
+		}
 		at, refused, _ := o.locate(b)
 		if refused != nil {
 			continue
@@ -259,6 +274,9 @@ func (o *observer) read(ctx context.Context) reading {
 	seen := map[Location]bool{}
 	for i := range o.s.Bindings {
 		b := &o.s.Bindings[i]
+		if !o.look.has(b) {
+			continue
+		}
 		at, _, _ := o.locate(b)
 		for _, l := range at {
 			if l.create {
@@ -350,7 +368,7 @@ func (o *observer) configs() {
 	for i := range o.s.Bindings {
 		b := &o.s.Bindings[i]
 		m, missing := o.material(b, o.w.State)
-		if b.Place.Configs == nil || missing != "" {
+		if !o.look.has(b) || b.Place.Configs == nil || missing != "" {
 			continue
 		}
 		refs, swarm := o.refs(b, m), o.w.Swarms[b.Host.Name]

@@ -16,6 +16,7 @@ type World struct {
 	State   State
 	Fresh   bool                    // there is no store yet
 	Courier bool                    // couriers were allowed: what is beyond was beyond them too
+	Part    bool                    // only some bindings were looked at, and only their engines listed
 	Engines map[string]EngineState  // by host name; those that were asked
 	Swarms  map[string]Swarm        // by host name; those that were asked
 	Places  map[Location]PlaceState // every place a binding has

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"sync"
 
 	"github.com/docker/docker/api/types/volume"
@@ -70,6 +71,17 @@ func (p Places) Remove(ctx context.Context, removals []reconcile.Removal) []erro
 		refuse: func(err error) error { return err },
 		absent: func(reconcile.Removal) error { return nil },
 	})
+}
+
+// Here gives the directories of this machine that locations are, of those that are reached through its file system.
+func (p Places) Here(ctx context.Context, at []reconcile.Location) map[reconcile.Location]string {
+	dirs := map[reconcile.Location]string{}
+	for i, w := range p.ways(ctx, len(at), func(i int) reconcile.Location { return at[i] }) {
+		if w.err == nil && !w.absent && w.courier == nil {
+			dirs[at[i]] = filepath.Join(w.at.Dir, filepath.FromSlash(w.at.Sub))
+		}
+	}
+	return dirs
 }
 
 // nothing is the answer for a place that does not exist.
