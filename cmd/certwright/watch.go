@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"reflect"
+	"sync"
 	"syscall"
 	"time"
 
@@ -47,10 +48,12 @@ type watching struct {
 	leave   context.CancelFunc // ends what listens to the session's engine
 	wake    chan string
 	said    map[string]string // what was said last, by subject
+	systemd systemd
+	stands  string // what is said of the last pass in a line
 }
 
 func (a *app) watch(ctx context.Context, interval time.Duration) error {
-	w := &watching{a: a, log: a.logger(slog.LevelInfo), wake: make(chan string, 1), said: map[string]string{}, leave: func() {}}
+	w := &watching{a: a, log: a.logger(slog.LevelInfo), wake: make(chan string, 1), said: map[string]string{}, leave: func() {}, systemd: systemd{patience: leastPatience}}
 	if _, err := a.load(); err != nil { // there is no last good one yet
 		return err
 	}
@@ -59,11 +62,15 @@ func (a *app) watch(ctx context.Context, interval time.Duration) error {
 	defer signal.Stop(hangUp)
 	go func() {
 		for range hangUp {
+			w.systemd.hungUp.Store(true)
 			w.word("SIGHUP")
 		}
 	}()
 	go w.files(ctx)
-	reconcile.Watch(ctx, a.now, interval, w.wake, w.pass)
+	stopping := sync.OnceFunc(w.systemd.stopping)
+	context.AfterFunc(ctx, stopping)
+	reconcile.Watch(ctx, a.now, interval, w.wake, w.systemd.idle, w.systemd.pass(w.pass, w.standing))
+	stopping() // at the latest
 	w.end()
 	w.log.Info("ended")
 	return nil
@@ -108,11 +115,13 @@ func (w *watching) pass(ctx context.Context, why string) (time.Time, bool) {
 		}
 		w.say("binding/"+b.Name, string(b.State)+": "+b.Reason, level, "state", b.State, "reason", b.Reason, "hint", b.Hint)
 	}
+	w.stands = inALine(status)
 	return out.Plan.Next, out.Err == nil
 }
 
 // fails says why a whole pass did, and what to do about it.
 func (w *watching) fails(err error) {
+	w.stands = err.Error()
 	var h hinted
 	if errors.As(w.a.lost(err), &h) {
 		w.say("store", err.Error(), slog.LevelError, "hint", h.hint)
@@ -155,6 +164,8 @@ func (w *watching) prepare(ctx context.Context) error {
 	w.end()
 	w.session = next
 	w.session.applier.Report = w.step
+	w.session.applier.Prober = heard{w.session.applier.Prober, w.systemd.busy}
+	w.systemd.expect(next.spec)
 	listening, leave := context.WithCancel(ctx)
 	w.leave = leave
 	go next.engine.Events(listening, w.word)
@@ -171,6 +182,7 @@ func (w *watching) end() {
 
 // step says what was done, and why.
 func (w *watching) step(e reconcile.Event) {
+	w.systemd.busy()
 	switch {
 	case e.Said != "":
 		w.log.Info("step", "action", e.Step.Action.String(), "says", e.Said)
