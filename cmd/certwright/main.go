@@ -38,6 +38,8 @@ type env struct {
 	settle time.Duration
 	// couriers takes a courier also where there is a shorter way; false in the product.
 	couriers bool
+	// patience is the least that systemd is asked for during a pass; zero, leastPatience, in the product.
+	patience time.Duration
 }
 
 func main() {

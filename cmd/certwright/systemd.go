@@ -21,6 +21,7 @@ import (
 // these has a bound, and patience is more than the longest. So a pass may take hours as long as it gets on, and one that
 // hangs ends in a restart.
 type systemd struct {
+	least    time.Duration // of patience
 	patience time.Duration
 	hungUp   atomic.Bool // SIGHUP came, and no pass has begun since
 }
@@ -31,7 +32,7 @@ const leastPatience = 15 * time.Minute
 // expect sets the patience with passes over a spec: half as much again as the longest that one thing in it may take. A
 // probe is up to four handshakes.
 func (d *systemd) expect(s *spec.Spec) {
-	longest := leastPatience * 2 / 3
+	longest := d.least * 2 / 3
 	for _, b := range s.Bindings {
 		if b.Probe != nil {
 			longest = max(longest, 4*b.Probe.Timeout)

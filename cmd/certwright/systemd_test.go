@@ -191,7 +191,7 @@ func TestPatience(t *testing.T) {
 		"a long probe":  {spec.Binding{Probe: &spec.Probe{Timeout: 5 * time.Minute}}, 30 * time.Minute},
 		"a usual probe": {spec.Binding{Probe: &spec.Probe{Timeout: 5 * time.Second}}, 15 * time.Minute},
 	} {
-		var d systemd
+		d := systemd{least: leastPatience}
 		d.expect(&spec.Spec{Bindings: []spec.Binding{{}, row.binding}})
 		if d.patience != row.want {
 			t.Errorf("%s: %s, want %s", name, d.patience, row.want)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -53,7 +54,9 @@ type watching struct {
 }
 
 func (a *app) watch(ctx context.Context, interval time.Duration) error {
-	w := &watching{a: a, log: a.logger(slog.LevelInfo), wake: make(chan string, 1), said: map[string]string{}, leave: func() {}, systemd: systemd{patience: leastPatience}}
+	w := &watching{a: a, log: a.logger(slog.LevelInfo), wake: make(chan string, 1), said: map[string]string{}, leave: func() {}}
+	w.systemd.least = cmp.Or(a.patience, leastPatience)
+	w.systemd.patience = w.systemd.least
 	if _, err := a.load(); err != nil { // there is no last good one yet
 		return err
 	}
