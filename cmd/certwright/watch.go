@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/certwright/certwright/providers/docker"
 	"github.com/certwright/certwright/reconcile"
 )
 
@@ -95,6 +96,7 @@ func (w *watching) pass(ctx context.Context, why string) (time.Time, bool) {
 		return time.Time{}, false
 	}
 	s := w.session
+	defer w.refusals()
 	out, err := s.applier.Converge(ctx, reconcile.Scope{Prune: reconcile.PruneSome})
 	// Others may write between passes. What they commit meanwhile is seen by the next commit.
 	if closing := s.close(); err == nil {
@@ -120,6 +122,13 @@ func (w *watching) pass(ctx context.Context, why string) (time.Time, bool) {
 	}
 	w.stands = inALine(status)
 	return out.Plan.Next, out.Err == nil
+}
+
+// refusals says of calls to the engine that they are refused, also of those that are done without.
+func (w *watching) refusals() {
+	for _, call := range w.session.engine.Refused() {
+		w.say("engine/"+call, call+" is refused", slog.LevelWarn, "hint", docker.AllowIt)
+	}
 }
 
 // fails says why a whole pass did, and what to do about it.
