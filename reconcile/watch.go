@@ -14,8 +14,9 @@ const (
 
 // Watch calls pass at once and again and again until ctx ends: when a word comes from wake, when the time has come that
 // the last pass named (zero for none), after interval at the latest, and after one that was not ok, within a second at
-// first and twice as long each time, up to five minutes. pass is told why.
-func Watch(ctx context.Context, clock func() time.Time, interval time.Duration, wake <-chan string, pass func(ctx context.Context, why string) (next time.Time, ok bool)) {
+// first and twice as long each time, up to five minutes. pass is told why. While it waits it calls idle, once a minute at
+// least.
+func Watch(ctx context.Context, clock func() time.Time, interval time.Duration, wake <-chan string, idle func(), pass func(ctx context.Context, why string) (next time.Time, ok bool)) {
 	retry := time.Duration(0)
 	for why := "started"; why != ""; {
 		next, ok := pass(ctx, why)
@@ -29,13 +30,14 @@ func Watch(ctx context.Context, clock func() time.Time, interval time.Duration, 
 		} else if again := now.Add(retry); again.Before(due) {
 			due, reason = again, "again after a failure"
 		}
-		why = await(ctx, clock, due, reason, wake)
+		why = await(ctx, clock, due, reason, wake, idle)
 	}
 }
 
 // await returns the word that came, or reason when due, or "" when ctx ended.
-func await(ctx context.Context, clock func() time.Time, due time.Time, reason string, wake <-chan string) string {
+func await(ctx context.Context, clock func() time.Time, due time.Time, reason string, wake <-chan string, idle func()) string {
 	for {
+		idle()
 		left := due.Sub(clock().Round(0))
 		if left <= 0 {
 			if ctx.Err() != nil {

@@ -58,7 +58,15 @@ func TestWatch(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
 				got, n := "", 0
-				reconcile.Watch(ctx, clock, interval, wake, func(_ context.Context, why string) (time.Time, bool) {
+				heard := start
+				hear := func() {
+					if d := time.Since(heard); d > time.Minute {
+						t.Errorf("nothing is heard of it for %s", d)
+					}
+					heard = time.Now()
+				}
+				reconcile.Watch(ctx, clock, interval, wake, hear, func(_ context.Context, why string) (time.Time, bool) {
+					hear()
 					if n++; n > 1 {
 						got += ", "
 					}

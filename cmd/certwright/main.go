@@ -38,10 +38,13 @@ type env struct {
 	settle time.Duration
 	// couriers takes a courier also where there is a shorter way; false in the product.
 	couriers bool
+	// patience is the least that systemd is asked for during a pass; zero, leastPatience, in the product.
+	patience time.Duration
 }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // the first one ends what is under way well, a second one at once
 	code := run(ctx, os.Args[1:], env{in: os.Stdin, out: os.Stdout, err: os.Stderr, getenv: os.Getenv, now: time.Now})
 	stop()
 	os.Exit(code)

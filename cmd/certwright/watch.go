@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,11 +10,13 @@ import (
 	"os/signal"
 	"path/filepath"
 	"reflect"
+	"sync"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/certwright/certwright/providers/docker"
 	"github.com/certwright/certwright/reconcile"
 )
 
@@ -47,10 +50,14 @@ type watching struct {
 	leave   context.CancelFunc // ends what listens to the session's engine
 	wake    chan string
 	said    map[string]string // what was said last, by subject
+	systemd systemd
+	stands  string // what is said of the last pass in a line
 }
 
 func (a *app) watch(ctx context.Context, interval time.Duration) error {
 	w := &watching{a: a, log: a.logger(slog.LevelInfo), wake: make(chan string, 1), said: map[string]string{}, leave: func() {}}
+	w.systemd.least = cmp.Or(a.patience, leastPatience)
+	w.systemd.patience = w.systemd.least
 	if _, err := a.load(); err != nil { // there is no last good one yet
 		return err
 	}
@@ -59,11 +66,15 @@ func (a *app) watch(ctx context.Context, interval time.Duration) error {
 	defer signal.Stop(hangUp)
 	go func() {
 		for range hangUp {
+			w.systemd.hungUp.Store(true)
 			w.word("SIGHUP")
 		}
 	}()
 	go w.files(ctx)
-	reconcile.Watch(ctx, a.now, interval, w.wake, w.pass)
+	stopping := sync.OnceFunc(w.systemd.stopping)
+	context.AfterFunc(ctx, stopping)
+	reconcile.Watch(ctx, a.now, interval, w.wake, w.systemd.idle, w.systemd.pass(w.pass, w.standing))
+	stopping() // at the latest
 	w.end()
 	w.log.Info("ended")
 	return nil
@@ -85,6 +96,7 @@ func (w *watching) pass(ctx context.Context, why string) (time.Time, bool) {
 		return time.Time{}, false
 	}
 	s := w.session
+	defer w.refusals()
 	out, err := s.applier.Converge(ctx, reconcile.Scope{Prune: reconcile.PruneSome})
 	// Others may write between passes. What they commit meanwhile is seen by the next commit.
 	if closing := s.close(); err == nil {
@@ -108,11 +120,20 @@ func (w *watching) pass(ctx context.Context, why string) (time.Time, bool) {
 		}
 		w.say("binding/"+b.Name, string(b.State)+": "+b.Reason, level, "state", b.State, "reason", b.Reason, "hint", b.Hint)
 	}
+	w.stands = inALine(status)
 	return out.Plan.Next, out.Err == nil
+}
+
+// refusals says of calls to the engine that they are refused, also of those that are done without.
+func (w *watching) refusals() {
+	for _, call := range w.session.engine.Refused() {
+		w.say("engine/"+call, call+" is refused", slog.LevelWarn, "hint", docker.AllowIt)
+	}
 }
 
 // fails says why a whole pass did, and what to do about it.
 func (w *watching) fails(err error) {
+	w.stands = err.Error()
 	var h hinted
 	if errors.As(w.a.lost(err), &h) {
 		w.say("store", err.Error(), slog.LevelError, "hint", h.hint)
@@ -155,6 +176,8 @@ func (w *watching) prepare(ctx context.Context) error {
 	w.end()
 	w.session = next
 	w.session.applier.Report = w.step
+	w.session.applier.Prober = heard{w.session.applier.Prober, w.systemd.busy}
+	w.systemd.expect(next.spec)
 	listening, leave := context.WithCancel(ctx)
 	w.leave = leave
 	go next.engine.Events(listening, w.word)
@@ -171,6 +194,7 @@ func (w *watching) end() {
 
 // step says what was done, and why.
 func (w *watching) step(e reconcile.Event) {
+	w.systemd.busy()
 	switch {
 	case e.Said != "":
 		w.log.Info("step", "action", e.Step.Action.String(), "says", e.Said)

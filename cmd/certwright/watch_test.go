@@ -45,24 +45,58 @@ func (w *watched) text() string {
 
 func startWatch(t *testing.T, ci, spec string, args ...string) *watched {
 	t.Helper()
+	w := newWatch(t, spec, args...)
+	w.cmd.Env = append(w.cmd.Env, "CI="+ci)
+	w.start()
+	return w
+}
+
+// newWatch is one that has not been started.
+func newWatch(t *testing.T, spec string, args ...string) *watched {
+	t.Helper()
 	w := &watched{t: t, dir: t.TempDir(), ended: make(chan error, 1)}
 	w.spec(spec)
 	w.cmd = exec.Command(staticBinary(t), append([]string{"--log-format", "json", "watch"}, args...)...)
 	w.cmd.Dir, w.cmd.Stdout, w.cmd.Stderr = w.dir, w, w
-	w.cmd.Env = append(os.Environ(), "CI="+ci)
+	w.cmd.Env = append(os.Environ(), "CI=")
+	return w
+}
+
+func (w *watched) start() {
+	w.t.Helper()
 	if err := w.cmd.Start(); err != nil {
-		t.Fatal(err)
+		w.t.Fatal(err)
 	}
 	go func() { w.ended <- w.cmd.Wait() }()
-	t.Cleanup(func() {
+	w.t.Cleanup(func() {
 		_ = w.cmd.Process.Kill()
 		note(w.text())
 		harvest(w.dir)
-		if t.Failed() {
-			t.Logf("watch printed\n%s", w.text())
+		if w.t.Failed() {
+			w.t.Logf("watch printed\n%s", w.text())
 		}
 	})
-	return w
+}
+
+// end ends it by SIGTERM.
+func (w *watched) end() {
+	w.t.Helper()
+	w.signal(syscall.SIGTERM)
+	select {
+	case err := <-w.ended:
+		if err != nil {
+			w.t.Errorf("on SIGTERM: %v", err)
+		}
+	case <-time.After(time.Minute):
+		w.t.Error("it does not end on SIGTERM")
+	}
+}
+
+func (w *watched) signal(s syscall.Signal) {
+	w.t.Helper()
+	if err := w.cmd.Process.Signal(s); err != nil {
+		w.t.Fatal(err)
+	}
 }
 
 func (w *watched) spec(text string) {
@@ -119,9 +153,7 @@ func TestWatch(t *testing.T) {
 	if err := os.RemoveAll(filepath.Join(w.dir, "web")); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.cmd.Process.Signal(syscall.SIGHUP); err != nil {
-		t.Fatal(err)
-	}
+	w.signal(syscall.SIGHUP)
 	w.placed("web/key.pem") // by the last good one
 	from := len(w.text())
 	w.spec(watchYAML + "  other: {identity: web, directory: ./other}\n")
@@ -135,9 +167,7 @@ func TestWatch(t *testing.T) {
 		t.Fatalf("rotate: %v\n%s", err, out)
 	}
 	quiet = len(w.text())
-	if err := w.cmd.Process.Signal(syscall.SIGHUP); err != nil {
-		t.Fatal(err)
-	}
+	w.signal(syscall.SIGHUP)
 	if err := os.RemoveAll(filepath.Join(w.dir, "other")); err != nil {
 		t.Fatal(err)
 	}
@@ -160,24 +190,12 @@ func TestWatch(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := w.cmd.Process.Signal(syscall.SIGHUP); err != nil {
-		t.Fatal(err)
-	}
+	w.signal(syscall.SIGHUP)
 	if lost := w.says(quiet, "the store is lost"); strings.Contains(lost, "create CA") || !strings.Contains(lost, "certwright restore FILE") {
 		t.Errorf("it says %s", lost)
 	}
 
-	if err := w.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	select {
-	case err := <-w.ended:
-		if err != nil {
-			t.Errorf("on SIGTERM: %v", err)
-		}
-	case <-time.After(time.Minute):
-		t.Error("it does not end on SIGTERM")
-	}
+	w.end()
 	w.says(0, `"msg":"ended"`)
 }
 

@@ -85,7 +85,7 @@ func (e *Engine) start(ctx context.Context, name, image string, j job) (*stream,
 				Stream: true, Stdin: true, Stdout: true, Stderr: true,
 			})
 		})
-		return err
+		return e.refused.streamRefused("POST /containers/{id}/attach", err)
 	})
 	if err != nil {
 		return nil, err

@@ -21,6 +21,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"github.com/docker/docker/client"
 
 	"github.com/certwright/certwright/reconcile"
@@ -61,6 +62,8 @@ type Engine struct {
 	cli  *client.Client
 	err  error // why cli is nil
 
+	refused refusals
+
 	settle time.Duration // how long a container is watched after a signal or a start for dying of it
 
 	mu    sync.Mutex
@@ -81,7 +84,7 @@ func New(host string, o Options) *Engine {
 	e := &Engine{host: host, o: o, settle: 500 * time.Millisecond}
 	e.end, e.err = resolve(o)
 	if e.err == nil {
-		e.cli, e.err = e.end.client(o.Environ)
+		e.cli, e.err = e.end.client(o.Environ, &e.refused)
 	}
 	if e.err != nil {
 		e.err = fmt.Errorf("engine %s: %w", host, e.err)
@@ -258,6 +261,8 @@ func (es Engines) UpdateSwarm(ctx context.Context, host string, u reconcile.Swar
 func (e *Engine) silence(err error) string {
 	hint := "start it, or name another with --host, --context or DOCKER_HOST"
 	switch {
+	case errdefs.IsPermissionDenied(err):
+		return fmt.Sprintf("engine %s at %s: %s", e.host, e.end.address, strings.TrimPrefix(err.Error(), "Error response from daemon: "))
 	case errors.Is(err, os.ErrPermission):
 		err = os.ErrPermission
 		hint = "run as a user that may use its socket (root, or the group docker)"

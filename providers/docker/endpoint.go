@@ -122,8 +122,8 @@ func readJSON(path string, into any) error {
 	return nil
 }
 
-// client makes the API client of an endpoint. environ is the environment of ssh.
-func (e endpoint) client(environ []string) (*client.Client, error) {
+// client makes the API client of an endpoint. environ is the environment of ssh, refused takes the calls that are.
+func (e endpoint) client(environ []string, refused *refusals) (*client.Client, error) {
 	transport := &http.Transport{MaxIdleConns: 6, IdleConnTimeout: answerTimeout}
 	if e.certs != "" || e.skipVerify {
 		config, err := e.tls()
@@ -147,7 +147,7 @@ func (e endpoint) client(environ []string) (*client.Client, error) {
 		opts = append(opts, client.WithHost(e.address))
 	}
 	cli, err := client.NewClientWithOpts(opts...)
-	requests.Transport = bounded{requests.Transport} // only now: the client looks into its transport when it is made
+	requests.Transport = refusing{bounded{requests.Transport}, refused} // only now: the client looks into its transport when it is made
 	if strings.HasPrefix(e.address, "ssh://") {
 		transport.Proxy = nil // WithHost sets it, and ssh has no use for an HTTP proxy
 	}

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/events"
 	"github.com/docker/docker/api/types/filters"
 
@@ -17,7 +18,7 @@ var heard = []string{"create", "start", "die", "destroy", "health_status", "upda
 
 // Events calls say with a word for each event of the engine after which something may have to be done, until ctx ends.
 // Those of couriers are left out. It connects again when it was cut off, less and less often while nothing comes, and says
-// so: what happened in between is not known.
+// so: what happened in between is not known. One that refuses to tell is asked again every five minutes, in silence.
 func (e *Engine) Events(ctx context.Context, say func(what string)) {
 	if e.err != nil {
 		return
@@ -31,6 +32,7 @@ func (e *Engine) Events(ctx context.Context, say func(what string)) {
 	}
 	const first, last = time.Second, 5 * time.Minute
 	for wait := first; ctx.Err() == nil; wait = min(2*wait, last) {
+		refused := false
 		messages, failed := e.cli.Events(ctx, events.ListOptions{Filters: args})
 		for connected := true; connected; {
 			select {
@@ -39,11 +41,15 @@ func (e *Engine) Events(ctx context.Context, say func(what string)) {
 				if what := e.word(m); what != "" {
 					say(what)
 				}
-			case <-failed:
+			case err := <-failed:
 				connected = false
+				if errdefs.IsPermissionDenied(err) {
+					// Nothing has happened to the engine, and every pass looks at everything all the same.
+					wait, refused = last, true
+				}
 			}
 		}
-		if e.back(ctx, wait) {
+		if e.back(ctx, wait) && !refused {
 			say("engine is back")
 		}
 	}

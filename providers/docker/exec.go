@@ -42,7 +42,7 @@ func (e *Engine) exec(ctx context.Context, id string, how spec.Reload) error {
 			return e.cli.ContainerExecAttach(ctx, created.ID, container.ExecAttachOptions{})
 		})
 		if err != nil {
-			return err
+			return e.refused.streamRefused("POST /exec/{id}/start", err)
 		}
 		defer stream.Close()
 		stop := context.AfterFunc(ctx, func() { _ = stream.Conn.SetDeadline(time.Unix(1, 0)) })
