@@ -6,22 +6,41 @@ import (
 )
 
 const (
-	together   = time.Second // words that come within this time of the first make one pass
+	together   = time.Second           // words that come within this time of the first make one pass
+	briefly    = 50 * time.Millisecond // … of changed places alone, which are written in several steps
 	firstRetry = time.Second
 	lastRetry  = 5 * time.Minute
 	glance     = time.Minute // timers stand still while a machine is suspended, its clock does not
 )
 
-// Watch calls pass at once and again and again until ctx ends: when a word comes from wake, when the time has come that
-// the last pass named (zero for none), after interval at the latest, and after one that was not ok, within a second at
-// first and twice as long each time, up to five minutes. pass is told why. While it waits it calls idle, once a minute at
-// least.
-func Watch(ctx context.Context, clock func() time.Time, interval time.Duration, wake <-chan string, idle func(), pass func(ctx context.Context, why string) (next time.Time, ok bool)) {
-	retry := time.Duration(0)
-	for why := "started"; why != ""; {
-		next, ok := pass(ctx, why)
-		now := clock().Round(0) // the wall's time alone
-		due, reason := now.Add(interval), "interval"
+// InPlaces is why a pass is made that need only look at the places that changed.
+const InPlaces = "places changed"
+
+// Watcher makes pass after pass.
+type Watcher struct {
+	Clock    func() time.Time
+	Interval time.Duration // between two passes at most
+	Wake     <-chan string // why to make one
+	Places   <-chan string // places that changed
+	// Idle is called while it waits, once a minute at least.
+	Idle func()
+	// Pass makes one, and says when time alone makes another one needed (zero for never), and whether it went well.
+	Pass func(ctx context.Context, why string) (next time.Time, ok bool)
+}
+
+// Watch makes a pass at once and again and again until ctx ends: when a word comes, when the time has come that a pass
+// named, after the interval at the latest, and after one that did not go well, within a second at first and twice as long
+// each time, up to five minutes. One that is made InPlaces puts off nothing.
+func (w Watcher) Watch(ctx context.Context) {
+	var retry time.Duration
+	var due time.Time
+	var reason string
+	for why := "started"; why != ""; why = w.await(ctx, due, reason) {
+		next, ok := w.Pass(ctx, why)
+		now := w.Clock().Round(0) // the wall's time alone
+		if why != InPlaces {
+			due, reason = now.Add(w.Interval), "interval"
+		}
 		if !next.IsZero() && next.Before(due) {
 			due, reason = next.Round(0), "due"
 		}
@@ -30,15 +49,14 @@ func Watch(ctx context.Context, clock func() time.Time, interval time.Duration, 
 		} else if again := now.Add(retry); again.Before(due) {
 			due, reason = again, "again after a failure"
 		}
-		why = await(ctx, clock, due, reason, wake, idle)
 	}
 }
 
 // await returns the word that came, or reason when due, or "" when ctx ended.
-func await(ctx context.Context, clock func() time.Time, due time.Time, reason string, wake <-chan string, idle func()) string {
+func (w Watcher) await(ctx context.Context, due time.Time, reason string) string {
 	for {
-		idle()
-		left := due.Sub(clock().Round(0))
+		w.Idle()
+		left := due.Sub(w.Clock().Round(0))
 		if left <= 0 {
 			if ctx.Err() != nil {
 				return ""
@@ -48,24 +66,30 @@ func await(ctx context.Context, clock func() time.Time, due time.Time, reason st
 		select {
 		case <-ctx.Done():
 			return ""
-		case word := <-wake:
-			gather(ctx, wake)
+		case word := <-w.Wake:
+			w.gather(ctx, together)
 			return word
+		case <-w.Places:
+			if word := w.gather(ctx, briefly); word != "" {
+				return word
+			}
+			return InPlaces
 		case <-time.After(min(left, glance)):
 		}
 	}
 }
 
-// gather takes the words that come close after another.
-func gather(ctx context.Context, wake <-chan string) {
-	end := time.After(together)
+// gather takes the words that come close after another, and returns one that is not about places alone, if there is one.
+func (w Watcher) gather(ctx context.Context, within time.Duration) (word string) {
+	end := time.After(within)
 	for {
 		select {
 		case <-ctx.Done():
-			return
+			return word
 		case <-end:
-			return
-		case <-wake:
+			return word
+		case word = <-w.Wake:
+		case <-w.Places:
 		}
 	}
 }

@@ -21,6 +21,7 @@ func TestWatch(t *testing.T) {
 		passes int
 		next   func(n int) (in time.Duration, ok bool) // of pass n, from 1; 0 for never
 		wakes  []time.Duration
+		places []time.Duration
 		jump   time.Duration // by which the clock is set on after a quarter of a minute
 		want   string
 	}{
@@ -43,6 +44,18 @@ func TestWatch(t *testing.T) {
 			name: "words", passes: 3, wakes: []time.Duration{10 * time.Second, 10500 * time.Millisecond, 10900 * time.Millisecond, 20 * time.Second},
 			want: "0s started, 11s word, 21s word",
 		},
+		{
+			name: "places", passes: 4, places: []time.Duration{10 * time.Second, 10040 * time.Millisecond, 20 * time.Second},
+			want: "0s started, 10.05s places changed, 20.05s places changed, 5m0s interval",
+		},
+		{
+			name: "places, and then a word", passes: 3, places: []time.Duration{10 * time.Second}, wakes: []time.Duration{10020 * time.Millisecond},
+			want: "0s started, 10.05s word, 5m10.05s interval",
+		},
+		{
+			name: "places that fail", passes: 4, places: []time.Duration{10 * time.Second}, next: func(n int) (time.Duration, bool) { return 0, n != 2 },
+			want: "0s started, 10.05s places changed, 11.05s again after a failure, 5m11.05s interval",
+		},
 		{name: "a suspended machine", passes: 2, jump: time.Hour, want: "0s started, 1h1m0s interval"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -50,7 +63,10 @@ func TestWatch(t *testing.T) {
 				start := time.Now()
 				var ahead atomic.Int64
 				clock := func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
-				wake := make(chan string, 1)
+				wake, places := make(chan string, 1), make(chan string, 1)
+				for _, at := range row.places {
+					time.AfterFunc(at, func() { places <- "place" })
+				}
 				for _, at := range row.wakes {
 					time.AfterFunc(at, func() { wake <- "word" })
 				}
@@ -65,7 +81,8 @@ func TestWatch(t *testing.T) {
 					}
 					heard = time.Now()
 				}
-				reconcile.Watch(ctx, clock, interval, wake, hear, func(_ context.Context, why string) (time.Time, bool) {
+				w := reconcile.Watcher{Clock: clock, Interval: interval, Wake: wake, Places: places, Idle: hear}
+				w.Pass = func(_ context.Context, why string) (time.Time, bool) {
 					hear()
 					if n++; n > 1 {
 						got += ", "
@@ -82,7 +99,8 @@ func TestWatch(t *testing.T) {
 						return time.Time{}, ok
 					}
 					return clock().Add(in), ok
-				})
+				}
+				w.Watch(ctx)
 				if d := cmp.Diff(row.want, got); d != "" {
 					t.Errorf("-want +got\n%s", d)
 				}

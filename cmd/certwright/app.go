@@ -103,6 +103,7 @@ type session struct {
 	applier reconcile.Applier
 	store   *store.Store
 	engine  *docker.Engine
+	places  docker.Places
 }
 
 func (s *session) close() error { return s.store.Close() }
@@ -127,16 +128,16 @@ func (a *app) open(ctx context.Context, writer bool) (*session, error) {
 		return nil, err
 	}
 	engines := docker.Engines{spec.LocalHost: engine}
-	local := &files.Local{Disk: disk.Disk{Around: a.logged()}, Rand: rand.Reader}
+	places := docker.Places{Local: &files.Local{Disk: disk.Disk{Around: a.logged()}, Rand: rand.Reader}, Engines: engines}
 	applier := reconcile.Applier{
 		Providers: reconcile.Providers{
 			Store: st, Authority: &localca.CA{Passphrase: a.secret, Now: a.now}, Formats: formats.Formats{},
-			Places: docker.Places{Local: local, Engines: engines}, Engines: engines, Swarms: engines, Prober: probe.Prober{},
+			Places: places, Engines: engines, Swarms: engines, Prober: probe.Prober{},
 			Secret: a.secret, Roots: formats.Roots,
 		},
 		Spec: s, Clock: a.now, Settle: a.settle, Couriers: !a.noCouriers,
 	}
-	return &session{spec: s, applier: applier, store: st, engine: engine}, nil
+	return &session{spec: s, applier: applier, store: st, engine: engine, places: places}, nil
 }
 
 // engine is the one of the environment.

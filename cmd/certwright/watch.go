@@ -47,7 +47,8 @@ type watching struct {
 	a       *app
 	log     *slog.Logger
 	session *session
-	leave   context.CancelFunc // ends what listens to the session's engine
+	deaf    context.CancelFunc // ends what listens to the session's engine
+	places  *watchedPlaces
 	wake    chan string
 	said    map[string]string // what was said last, by subject
 	systemd systemd
@@ -55,7 +56,12 @@ type watching struct {
 }
 
 func (a *app) watch(ctx context.Context, interval time.Duration) error {
-	w := &watching{a: a, log: a.logger(slog.LevelInfo), wake: make(chan string, 1), said: map[string]string{}, leave: func() {}}
+	w := &watching{a: a, log: a.logger(slog.LevelInfo), wake: make(chan string, 1), said: map[string]string{}, deaf: func() {}}
+	var err error
+	if w.places, err = watchPlaces(w.wake); err != nil {
+		w.say("places", err.Error(), slog.LevelWarn, "hint", "what changes there is found after --interval")
+	}
+	defer w.places.close()
 	w.systemd.least = cmp.Or(a.patience, leastPatience)
 	w.systemd.patience = w.systemd.least
 	if _, err := a.load(); err != nil { // there is no last good one yet
@@ -73,7 +79,10 @@ func (a *app) watch(ctx context.Context, interval time.Duration) error {
 	go w.files(ctx)
 	stopping := sync.OnceFunc(w.systemd.stopping)
 	context.AfterFunc(ctx, stopping)
-	reconcile.Watch(ctx, a.now, interval, w.wake, w.systemd.idle, w.systemd.pass(w.pass, w.standing))
+	reconcile.Watcher{
+		Clock: a.now, Interval: interval, Wake: w.wake, Places: w.places.changes,
+		Idle: w.systemd.idle, Pass: w.systemd.pass(w.pass, w.standing),
+	}.Watch(ctx)
 	stopping() // at the latest
 	w.end()
 	w.log.Info("ended")
@@ -81,23 +90,25 @@ func (a *app) watch(ctx context.Context, interval time.Duration) error {
 }
 
 // word wakes the watching, unless it has been woken already.
-func (w *watching) word(what string) {
-	select {
-	case w.wake <- what:
-	default:
-	}
-}
+func (w *watching) word(what string) { wake(w.wake, what) }
 
 // pass applies once, and says when to do it again at the latest.
 func (w *watching) pass(ctx context.Context, why string) (time.Time, bool) {
 	w.log.Debug("pass", "because", why)
-	if err := w.prepare(ctx); err != nil {
-		w.fails(err)
-		return time.Time{}, false
+	if why != reconcile.InPlaces || w.session == nil { // a spec that changes says so itself
+		if err := w.prepare(ctx); err != nil {
+			w.fails(err)
+			return time.Time{}, false
+		}
 	}
 	s := w.session
 	defer w.refusals()
-	out, err := s.applier.Converge(ctx, reconcile.Scope{Prune: reconcile.PruneSome})
+	scope, changed := reconcile.Scope{Prune: reconcile.PruneSome}, w.places.begin()
+	if why == reconcile.InPlaces && s.applier.Known {
+		scope.Only = w.only(changed)
+	}
+	out, err := s.applier.Converge(ctx, scope)
+	w.leave(ctx, out, changed, err == nil && len(scope.Only) == 0)
 	// Others may write between passes. What they commit meanwhile is seen by the next commit.
 	if closing := s.close(); err == nil {
 		err = closing
@@ -114,13 +125,20 @@ func (w *watching) pass(ctx context.Context, why string) (time.Time, bool) {
 	status := reconcile.Assess(s.spec, out.World, out.Plan)
 	blame(&status, out)
 	for _, b := range status.Bindings {
+		if !scope.Has(b.Name) {
+			continue
+		}
 		level := slog.LevelInfo
 		if !b.State.Settled() {
 			level = slog.LevelWarn
 		}
 		w.say("binding/"+b.Name, string(b.State)+": "+b.Reason, level, "state", b.State, "reason", b.Reason, "hint", b.Hint)
 	}
-	w.stands = inALine(status)
+	if len(scope.Only) == 0 {
+		w.stands = inALine(status)
+	} else if !out.Plan.Empty() || len(out.Plan.Blocked) > 0 {
+		w.word("places changed and are not as they should be")
+	}
 	return out.Plan.Next, out.Err == nil
 }
 
@@ -178,15 +196,15 @@ func (w *watching) prepare(ctx context.Context) error {
 	w.session.applier.Report = w.step
 	w.session.applier.Prober = heard{w.session.applier.Prober, w.systemd.busy}
 	w.systemd.expect(next.spec)
-	listening, leave := context.WithCancel(ctx)
-	w.leave = leave
+	listening, deaf := context.WithCancel(ctx)
+	w.deaf = deaf
 	go next.engine.Events(listening, w.word)
 	return nil
 }
 
 // end leaves the session there was.
 func (w *watching) end() {
-	w.leave()
+	w.deaf()
 	if w.session != nil {
 		_ = w.session.close()
 	}

@@ -251,3 +251,49 @@ func TestWatchOnARunner(t *testing.T) {
 		t.Error("it made a store")
 	}
 }
+
+// TestWatchPlaces puts right what somebody does to placed files, at once, while its interval is an hour; and its own doing
+// wakes it no more.
+func TestWatchPlaces(t *testing.T) {
+	t.Parallel()
+	w := startWatch(t, "", watchYAML+"  other: {identity: web, directory: ./deep/other}\n", "--interval", "1h", "--verbose")
+	w.placed("deep/other/key.pem")
+	w.says(0, `"subject":"binding/other"`)
+	heal := func(what string, do func(dir string) error) {
+		t.Helper()
+		quiet := len(w.text())
+		if err := do(filepath.Join(w.dir, "web")); err != nil {
+			t.Fatal(err)
+		}
+		dockertest.Poll(t, time.Minute, what+" to be put right", func() error {
+			said := w.text()[quiet:]
+			if !strings.Contains(said, `"action":"place web in `) {
+				return errors.New("it is not")
+			}
+			return nil
+		})
+		for line := range strings.Lines(w.text()[quiet:]) {
+			if strings.Contains(line, `"msg":"pass"`) && !strings.Contains(line, `"because":"places changed"`) || strings.Contains(line, "place other") {
+				t.Errorf("%s: it says %s", what, line)
+			}
+		}
+	}
+	heal("an altered file", func(dir string) error { return os.WriteFile(filepath.Join(dir, "cert.pem"), []byte("other"), 0o644) })
+	heal("a removed file", func(dir string) error { return os.Remove(filepath.Join(dir, "..data", "key.pem")) })
+	heal("a removed link", func(dir string) error { return os.Remove(filepath.Join(dir, "key.pem")) })
+	heal("a mode", func(dir string) error { return os.Chmod(filepath.Join(dir, "key.pem"), 0o644) })
+	heal("a removed place", os.RemoveAll)
+	heal("an altered file of the place that is there again", func(dir string) error {
+		return os.WriteFile(filepath.Join(dir, "ca.pem"), nil, 0o644)
+	})
+
+	// What it did itself is no reason: only the word that is sent now makes a pass.
+	passes := strings.Count(w.text(), `"msg":"pass"`)
+	if err := w.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	w.says(0, `"because":"SIGHUP"`)
+	if n := strings.Count(w.text(), `"msg":"pass"`); n != passes+1 {
+		t.Errorf("it made %d passes, want one\n%s", n-passes, w.text())
+	}
+}

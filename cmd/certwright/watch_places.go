@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/certwright/certwright/providers/docker"
+	"github.com/certwright/certwright/providers/notify"
+	"github.com/certwright/certwright/reconcile"
+)
+
+// watchedPlaces are the directories of this machine that the bindings' files are in, watched for what others do to them.
+type watchedPlaces struct {
+	watcher *notify.Watcher // nil where the system lets nothing be watched
+	changes chan string
+	all     chan<- string
+	at      map[reconcile.Location][]string // bindings by place, when dirs was made
+	dirs    []string
+
+	mu       sync.Mutex
+	bindings map[string][]string // by directory
+	changed  map[string]bool     // bindings whose places changed
+}
+
+// watchPlaces begins to listen. Where that is not possible the error says why, and changes are found at the next interval.
+func watchPlaces(all chan<- string) (*watchedPlaces, error) {
+	p := &watchedPlaces{changes: make(chan string, 1), all: all, bindings: map[string][]string{}, changed: map[string]bool{}}
+	var err error
+	p.watcher, err = notify.New(p.say)
+	return p, err
+}
+
+// say wakes the watching because of a directory, or of any if it is "".
+func (p *watchedPlaces) say(dir string) {
+	if dir == "" {
+		wake(p.all, "places may have changed")
+		return
+	}
+	p.mu.Lock()
+	for _, b := range p.bindings[dir] {
+		p.changed[b] = true
+	}
+	p.mu.Unlock()
+	wake(p.changes, dir)
+}
+
+// begin gives the bindings whose places changed. What is heard from now on is kept until left.
+func (p *watchedPlaces) begin() []string {
+	if p.watcher != nil {
+		p.watcher.Pause()
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	changed := slices.Sorted(maps.Keys(p.changed))
+	clear(p.changed)
+	return changed
+}
+
+// left says that the places of some bindings are as they were left now. After a pass over everything it looks where the
+// places are.
+func (p *watchedPlaces) left(ctx context.Context, at map[reconcile.Location][]string, places docker.Places, touched map[string]bool) error {
+	if p.watcher == nil {
+		return nil
+	}
+	if at != nil && !maps.EqualFunc(at, p.at, slices.Equal) {
+		p.at, p.dirs = at, nil
+		bindings := map[string][]string{}
+		for location, dir := range places.Here(ctx, slices.Collect(maps.Keys(at))) {
+			if bindings[dir] == nil {
+				p.dirs = append(p.dirs, dir)
+			}
+			bindings[dir] = append(bindings[dir], at[location]...)
+		}
+		p.mu.Lock()
+		p.bindings = bindings
+		p.mu.Unlock()
+	}
+	return p.watcher.Left(p.dirs, func(dir string) bool {
+		return slices.ContainsFunc(p.bindings[dir], func(b string) bool { return touched[b] })
+	})
+}
+
+func (p *watchedPlaces) close() {
+	if p.watcher != nil {
+		_ = p.watcher.Close()
+	}
+}
+
+// wake sends a word, unless there is one already.
+func wake(to chan<- string, what string) {
+	select {
+	case to <- what:
+	default:
+	}
+}
+
+// leave hands over how a pass left the places, also those of bindings that it looked at because they had changed. One over
+// everything shows where they are.
+func (w *watching) leave(ctx context.Context, out reconcile.Outcome, looked []string, everything bool) {
+	touched := map[string]bool{}
+	for _, b := range looked {
+		touched[b] = true
+	}
+	for _, s := range out.Done {
+		switch a := s.Action.(type) {
+		case reconcile.Place:
+			touched[a.Binding] = true
+		case reconcile.Remove:
+			touched[a.Binding] = true
+		}
+	}
+	var at map[reconcile.Location][]string
+	if everything {
+		at = reconcile.Placed(w.session.spec, out.World)
+	}
+	if err := w.places.left(ctx, at, w.session.places, touched); err != nil {
+		w.say("places", err.Error(), slog.LevelWarn, "hint", "what changes there is found after --interval; raise fs.inotify.max_user_watches")
+	}
+}
+
+// only are the bindings of the spec among some; all of them if none is.
+func (w *watching) only(names []string) []string {
+	return slices.DeleteFunc(names, func(n string) bool { return w.session.spec.BindingByName(n) == nil })
+}
