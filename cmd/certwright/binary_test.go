@@ -27,7 +27,7 @@ var buildStatic = sync.OnceValues(func() (path string, err error) {
 })
 
 // staticBinary is the product as it is shipped, built once for all tests.
-func staticBinary(t *testing.T) string {
+func staticBinary(t testing.TB) string {
 	t.Helper()
 	path, err := buildStatic()
 	if err != nil {
