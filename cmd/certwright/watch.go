@@ -14,11 +14,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/certwright/certwright/providers/web"
 	"github.com/certwright/certwright/reconcile"
 )
 
 func (a *app) watchCommand() *cobra.Command {
 	var interval time.Duration
+	var at listening
 	c := &cobra.Command{
 		Use:   "watch",
 		Short: "Apply now, and whenever something changes or is due",
@@ -32,10 +34,11 @@ func (a *app) watchCommand() *cobra.Command {
 			if interval < time.Second {
 				return fmt.Errorf("--interval is a second at least, not %s", interval)
 			}
-			return a.watch(cmd.Context(), interval)
+			return a.watch(cmd.Context(), interval, at)
 		},
 	}
 	c.Flags().DurationVar(&interval, "interval", 5*time.Minute, "look at everything at least this often")
+	at.flags(c)
 	return c
 }
 
@@ -47,11 +50,17 @@ type watching struct {
 	leave   context.CancelFunc // ends what listens to the session's engine
 	wake    chan string
 	said    map[string]string // what was said last, by subject
+	seen    *seen             // by the last pass; nil when it did not look at everything
+	web     *web.Server       // nil without --listen
 }
 
-func (a *app) watch(ctx context.Context, interval time.Duration) error {
+func (a *app) watch(ctx context.Context, interval time.Duration, at listening) error {
 	w := &watching{a: a, log: a.logger(slog.LevelInfo), wake: make(chan string, 1), said: map[string]string{}, leave: func() {}}
 	if _, err := a.load(); err != nil { // there is no last good one yet
+		return err
+	}
+	pass, err := w.shown(ctx, at, interval)
+	if err != nil {
 		return err
 	}
 	hangUp := make(chan os.Signal, 1)
@@ -63,7 +72,7 @@ func (a *app) watch(ctx context.Context, interval time.Duration) error {
 		}
 	}()
 	go w.files(ctx)
-	reconcile.Watch(ctx, a.now, interval, w.wake, w.pass)
+	reconcile.Watch(ctx, a.now, interval, w.wake, pass)
 	w.end()
 	w.log.Info("ended")
 	return nil
@@ -101,6 +110,7 @@ func (w *watching) pass(ctx context.Context, why string) (time.Time, bool) {
 	s.applier.Known = s.applier.Known || !out.World.Fresh
 	status := reconcile.Assess(s.spec, out.World, out.Plan)
 	blame(&status, out)
+	w.seen = &seen{s, out, status}
 	for _, b := range status.Bindings {
 		level := slog.LevelInfo
 		if !b.State.Settled() {
@@ -171,6 +181,7 @@ func (w *watching) end() {
 
 // step says what was done, and why.
 func (w *watching) step(e reconcile.Event) {
+	w.web.Step(e)
 	switch {
 	case e.Said != "":
 		w.log.Info("step", "action", e.Step.Action.String(), "says", e.Said)
