@@ -18,6 +18,7 @@ import (
 	"github.com/docker/docker/api/types/mount"
 
 	"github.com/certwright/certwright/providers/docker/dockertest"
+	"github.com/certwright/certwright/providers/web/browsertest"
 )
 
 // listens is the address a watch says that it listens at.
@@ -69,7 +70,8 @@ func (w *watched) certwright(args ...string) (int, string) {
 	return c.ProcessState.ExitCode(), string(out)
 }
 
-// TestWatchListen asks a watch over a real server for everything, while the server goes stale and comes back.
+// TestWatchListen asks a watch over a real server for everything, while the server goes stale and comes back. A browser shows
+// all of it without loading the page again.
 func TestWatchListen(t *testing.T) {
 	t.Parallel()
 	lying, places, id := lyingServer(t)
@@ -84,6 +86,11 @@ func TestWatchListen(t *testing.T) {
 	if code, text := w.certwright("health", "--listen", at); code != 0 || !strings.HasPrefix(text, "alive: ") {
 		t.Errorf("health: %d %s", code, text)
 	}
+
+	page := browsertest.Open(t, "http://"+at+"/", browsertest.Look{})
+	page.Says("#picture .node.binding.Ready", "web")
+	page.Says("#verdict", "All is settled")
+	page.Do("globalThis.never = 'loaded again'")
 
 	// The same document as that of status, but for what was not known when it was made.
 	_, out := w.certwright("status", "-o", "json")
@@ -122,9 +129,14 @@ func TestWatchListen(t *testing.T) {
 			t.Errorf("/metrics does not say %s:\n%s", want, metrics)
 		}
 	}
+	page.Says("#picture .node.binding.Stale", "web")
+	page.Says("#attention article", "serves "+old+", not "+placed(t, places))
 	w.spec(strings.Replace(lying, "reload: {signal: HUP}", "reload: restart", 1))
 	w.shows(at, "/metrics", `certwright_served_wanted{binding="web",host="local",replica="1"} 1`)
 	w.shows(at, "/metrics", "certwright_converged 1\n")
+
+	page.Says("#picture .node.binding.Ready", "web")
+	page.Says("#verdict", "All is settled")
 
 	// A spec that cannot be used is told, without what is in it.
 	w.spec("version: 1\nproject: shop\npassphrase: swordfish\n")
@@ -133,6 +145,8 @@ func TestWatchListen(t *testing.T) {
 	}
 	w.shows(at, "/metrics", `certwright_pass_errors_total{cause="spec"} 1`)
 	w.shows(at, "/readyz", "tls.yaml cannot be used")
+	page.Says("#notices", "tls.yaml cannot be used")
+	page.Until("globalThis.never === 'loaded again'")
 	if err := w.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}

@@ -16,7 +16,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	case s.streams <- struct{}{}:
 		defer func() { <-s.streams }()
 	default:
-		w.Header().Set("Retry-After", "15")
+		w.Header().Set("Retry-After", "10")
 		http.Error(w, "too many streams are open", http.StatusServiceUnavailable)
 		return
 	}

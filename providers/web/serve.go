@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"path"
 	"strings"
 	"time"
 
@@ -54,19 +55,21 @@ func (s *Server) routes() http.Handler {
 	m.Handle("/metrics", promhttp.HandlerFor(s.registry(), promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError, DisableCompression: true}))
 	m.HandleFunc("/status.json", s.status)
 	m.HandleFunc("/events", s.events)
-	m.HandleFunc("/{$}", file("index.html", "text/html; charset=utf-8"))
-	m.HandleFunc("/style.css", file("style.css", "text/css; charset=utf-8"))
-	m.HandleFunc("/icon.svg", file("icon.svg", "image/svg+xml"))
-	for _, name := range []string{"page.js", "dom.js", "causes.js", "picture.js", "timeline.js"} {
-		m.HandleFunc("/"+name, file(name, "text/javascript; charset=utf-8"))
+	files, _ := page.ReadDir("page") // it is part of the program
+	for _, f := range files {
+		m.HandleFunc("/"+f.Name(), file(f.Name()))
 	}
+	m.HandleFunc("/{$}", file("index.html"))
 	return m
 }
 
+// kinds are told by name, as the machine's own list of them may be another.
+var kinds = map[string]string{".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+
 // file serves a file of the page.
-func file(name, kind string) http.HandlerFunc {
+func file(name string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", kind)
+		w.Header().Set("Content-Type", kinds[path.Ext(name)]+"; charset=utf-8")
 		http.ServeFileFS(w, r, page, "page/"+name)
 	}
 }

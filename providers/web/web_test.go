@@ -26,6 +26,7 @@ type site struct {
 	*web.Server
 	t       *testing.T
 	address string
+	stop    func()
 
 	mu  sync.Mutex
 	now time.Time
@@ -45,6 +46,7 @@ func newSite(t *testing.T) *site {
 	}
 	s.address = l.Addr().String()
 	ctx, stop := context.WithCancel(t.Context())
+	s.stop = stop
 	ended := make(chan error, 1)
 	go func() { ended <- s.Serve(ctx, l) }()
 	t.Cleanup(func() {
@@ -170,6 +172,16 @@ func TestGuard(t *testing.T) {
 	s.says("/../../etc/passwd", 404, "")
 }
 
+// open sends a request, and leaves the answer open.
+func (s *site) open(path string) *http.Response {
+	s.t.Helper()
+	resp, err := http.Get("http://" + s.address + path)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return resp
+}
+
 // raw sends bytes and returns the first line of the answer.
 func (s *site) raw(request string) string {
 	s.t.Helper()
@@ -213,9 +225,9 @@ func TestEvents(t *testing.T) {
 	var streams []*bufio.Scanner
 	var close func() error
 	for range 16 {
-		resp, err := http.Get("http://" + s.address + "/events")
-		if err != nil || resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "text/event-stream" {
-			t.Fatalf("%v, %v", resp, err)
+		resp := s.open("/events")
+		if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "text/event-stream" {
+			t.Fatalf("%v", resp)
 		}
 		defer resp.Body.Close()
 		close = resp.Body.Close
@@ -237,10 +249,7 @@ func TestEvents(t *testing.T) {
 		t.Fatal(err)
 	}
 	poll(t, "room for another stream", func() bool {
-		resp, err := http.Get("http://" + s.address + "/events")
-		if err != nil {
-			t.Fatal(err)
-		}
+		resp := s.open("/events")
 		_ = resp.Body.Close()
 		return resp.StatusCode == http.StatusOK
 	})
