@@ -129,6 +129,7 @@ func TestWatchListen(t *testing.T) {
 			t.Errorf("/metrics does not say %s:\n%s", want, metrics)
 		}
 	}
+	alertable(t, metrics)
 	page.Says("#picture .node.binding.Stale", "web")
 	page.Says("#attention article", "serves "+old+", not "+placed(t, places))
 	w.spec(strings.Replace(lying, "reload: {signal: HUP}", "reload: restart", 1))

@@ -16,6 +16,7 @@ const space = "certwright"
 type counts struct {
 	passes   prometheus.Counter
 	errors   *prometheus.CounterVec // by cause: a Trouble
+	trouble  *prometheus.GaugeVec   // by cause
 	steps    *prometheus.CounterVec // by kind and result
 	duration prometheus.Histogram
 	success  prometheus.Gauge
@@ -29,6 +30,9 @@ func newCounts() counts {
 		errors: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: space, Name: "pass_errors_total", Help: "Passes with trouble, by the gravest cause: pass (could not look at everything), spec (tls.yaml cannot be used), steps (one failed).",
 		}, []string{"cause"}),
+		trouble: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Namespace: space, Name: "last_pass_trouble", Help: "1 for the cause that the last pass had trouble with, else 0.",
+		}, []string{"cause"}),
 		steps: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: space, Name: "steps_total", Help: "Steps carried out, by kind (as in plan -o json) and result (done or failed).",
 		}, []string{"kind", "result"}),
@@ -39,8 +43,9 @@ func newCounts() counts {
 			Namespace: space, Name: "last_success_timestamp_seconds", Help: "When the last pass ended that looked at everything; 0 for never.",
 		}),
 	}
-	for _, cause := range []Trouble{PassTrouble, SpecTrouble, StepsTrouble} {
+	for _, cause := range troubles {
 		c.errors.WithLabelValues(string(cause)) // from zero, so that the first is seen to come
+		c.trouble.WithLabelValues(string(cause))
 	}
 	return c
 }
@@ -48,6 +53,9 @@ func newCounts() counts {
 func (c counts) pass(t Trouble, took time.Duration) {
 	c.passes.Inc()
 	c.duration.Observe(took.Seconds())
+	for _, cause := range troubles {
+		c.trouble.WithLabelValues(string(cause)).Set(number(cause == t))
+	}
 	if t != NoTrouble {
 		c.errors.WithLabelValues(string(t)).Inc()
 	}
@@ -75,7 +83,7 @@ func (s *Server) registry() *prometheus.Registry {
 	})
 	interval.Set(s.o.Interval.Seconds())
 	r := prometheus.NewRegistry()
-	r.MustRegister(build, interval, s.counts.passes, s.counts.errors, s.counts.steps, s.counts.duration, s.counts.success, last{s})
+	r.MustRegister(build, interval, s.counts.passes, s.counts.errors, s.counts.trouble, s.counts.steps, s.counts.duration, s.counts.success, last{s})
 	return r
 }
 

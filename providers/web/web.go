@@ -53,6 +53,8 @@ const (
 	StepsTrouble Trouble = "steps" // a step failed
 )
 
+var troubles = []Trouble{PassTrouble, SpecTrouble, StepsTrouble}
+
 // Pass is how a pass ended.
 type Pass struct {
 	Trouble  Trouble
