@@ -52,24 +52,31 @@ type seen struct {
 	status  reconcile.Status
 }
 
-// shown returns pass as it is to be called: where watch listens, with its end shown there.
-func (w *watching) shown(ctx context.Context, at listening, interval time.Duration) (func(context.Context, string) (time.Time, bool), error) {
+// shown returns pass as it is to be called: where watch listens, with its end shown there until hide is called.
+func (w *watching) shown(ctx context.Context, at listening, interval time.Duration) (pass func(context.Context, string) (time.Time, bool), hide func(), err error) {
 	if at.address == "" {
-		return w.pass, nil
+		return w.pass, func() {}, nil
 	}
 	l, err := web.Listen(at.address, at.public)
 	if errors.Is(err, web.ErrPublic) {
 		err = hinted{err, "listen at 127.0.0.1 or a unix: socket, or add --listen-public: whoever can reach it can then read the status"}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("--listen: %w", err)
+		return nil, nil, fmt.Errorf("--listen: %w", err)
 	}
 	w.web = web.New(web.Options{Version: built(), Interval: interval, Now: w.a.now})
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
 	go func() {
+		defer close(ended)
 		if err := w.web.Serve(ctx, l); err != nil {
 			w.log.Error("failed", "subject", "listen", "error", err)
 		}
 	}()
+	hide = func() { // a socket is taken away
+		cancel()
+		<-ended
+	}
 	w.log.Info("listening", "address", l.Addr().Network()+":"+l.Addr().String())
 	doc := shownDocument{statusDocument: statusJSON("", reconcile.Status{}), Bindings: []causedDocument{}, Watch: watchDocument{Version: built(), Interval: int(interval.Seconds())}}
 	return func(ctx context.Context, why string) (time.Time, bool) {
@@ -80,7 +87,7 @@ func (w *watching) shown(ctx context.Context, at listening, interval time.Durati
 			w.web.End(w.ended(ok, &doc))
 		}
 		return next, ok
-	}, nil
+	}, hide, nil
 }
 
 // ended is how the pass was, with the document that follows on the one before.

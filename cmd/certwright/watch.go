@@ -59,10 +59,11 @@ func (a *app) watch(ctx context.Context, interval time.Duration, at listening) e
 	if _, err := a.load(); err != nil { // there is no last good one yet
 		return err
 	}
-	pass, err := w.shown(ctx, at, interval)
+	pass, hide, err := w.shown(ctx, at, interval)
 	if err != nil {
 		return err
 	}
+	defer hide()
 	hangUp := make(chan os.Signal, 1)
 	signal.Notify(hangUp, syscall.SIGHUP)
 	defer signal.Stop(hangUp)

@@ -3,7 +3,6 @@ package web
 import (
 	"context"
 	"embed"
-	"errors"
 	"net"
 	"net/http"
 	"net/netip"
@@ -31,7 +30,7 @@ var page embed.FS
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
 
-// Serve answers at a listener until ctx ends.
+// Serve answers at a listener until ctx ends; the listener is closed then.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	srv := &http.Server{
 		Handler:           guard(l.Addr(), s.handler),
@@ -40,11 +39,16 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		DisableGeneralOptionsHandler: true,
 		BaseContext:                  func(net.Listener) context.Context { return ctx },
 	}
-	stop := context.AfterFunc(ctx, func() { _ = srv.Close() })
-	defer stop()
-	if err := srv.Serve(netutil.LimitListener(l, maxConnections)); !errors.Is(err, http.ErrServerClosed) {
+	closed := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		_ = srv.Close()
+		close(closed)
+	})
+	err := srv.Serve(netutil.LimitListener(l, maxConnections))
+	if stop() { // it failed by itself
 		return err
 	}
+	<-closed // the listener, and with it its socket
 	return nil
 }
 

@@ -119,7 +119,7 @@ function tell() {
   const looked = view.status?.watch.looked;
   const late = looked && Date.now() - new Date(looked) > (2 * view.status.watch.intervalSeconds + 60) * 1e3;
   let text = looked ? 'looked ' + span(Date.now() - new Date(looked)) + ' ago' : 'no pass has looked at everything yet';
-  if (failed) text = (read ? 'no answer for ' + span(Date.now() - read) : 'no answer') + ': ' + failed;
+  if (failed) text = read ? 'no answer for ' + span(Date.now() - read) + ': ' + failed : failed;
   $('live').textContent = text + (live() ? ', live' : failed ? '' : ', asking every ' + span(again));
   $('live').className = failed || late ? 'Stale' : live() ? 'Ready' : '';
 }
