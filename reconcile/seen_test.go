@@ -91,3 +91,25 @@ func TestPresetByCommand(t *testing.T) {
 		})
 	}
 }
+
+// TestFirstEnd is about an endpoint whose chain ends before its leaf: both ends are told.
+func TestFirstEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEstate(t)
+		e.steady()
+		w := e.observe()
+		key := "web/" + e.ids["web"][0]
+		s, ca := w.Served[key], w.State.CAs["internal"].Generations[0]
+		s.NotAfter, s.Chain = ca.NotAfter.Add(time.Hour), [][]byte{{0}, {1}, ca.Certificate}
+		w.Served[key] = s
+		status := reconcile.Assess(e.spec, w, reconcile.Diff(e.spec, w, reconcile.Scope{Since: time.Now()}))
+		i := slices.IndexFunc(status.Bindings, func(b reconcile.BindingStatus) bool { return b.Name == "web" })
+		b := status.Bindings[i]
+		if got := b.Targets[0]; !got.NotAfter.Equal(s.NotAfter) || !got.ChainNotAfter.Equal(ca.NotAfter) {
+			t.Errorf("ends %s and %s, want %s and %s", got.NotAfter, got.ChainNotAfter, s.NotAfter, ca.NotAfter)
+		}
+		if b.Identity != "web" {
+			t.Errorf("its identity is %q", b.Identity)
+		}
+	})
+}

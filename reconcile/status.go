@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"cmp"
+	"crypto/x509"
 	"fmt"
 	"slices"
 	"time"
@@ -48,6 +49,7 @@ type SwarmStatus struct {
 // CAStatus is a CA of the spec with what the store has of it.
 type CAStatus struct {
 	Name, Kind  string
+	Parent      string // the CA that signs it; "" for a root
 	Generations []Generation
 	Reason      string // why it cannot be used as the spec wants it
 }
@@ -63,6 +65,8 @@ type IdentityStatus struct {
 // BindingStatus is where a binding stands, and why.
 type BindingStatus struct {
 	Name         string
+	Identity     string   // "" where it brings trust alone
+	Trust        []string // as the spec has it
 	State        BindingState
 	Reason, Hint string
 	// Issued, Placed, Loaded and Served are true, false, or nil where it cannot be known.
@@ -74,12 +78,14 @@ type BindingStatus struct {
 type TargetStatus struct {
 	Host, Kind, Name           string
 	ServedSerial, WantedSerial string // "" when unknown
-	Problem                    string // of the probe
+	// NotAfter is when the certificate it serves ends, ChainNotAfter when the first of all that it presents does.
+	NotAfter, ChainNotAfter time.Time
+	Problem                 string // of the probe
 }
 
 // Assess says where everything stands. It is pure.
 func Assess(s *spec.Spec, w World, plan Plan) Status {
-	a := assessor{view: newView(s, &w), plan: plan, steps: map[string][]Step{}, said: map[string]Refusal{}}
+	a := assessor{view: newView(s, &w), plan: plan, steps: map[string][]Step{}, said: map[string]Refusal{}, ends: map[string]time.Time{}}
 	for _, st := range plan.Steps {
 		a.steps[st.Action.Subject()] = append(a.steps[st.Action.Subject()], st)
 	}
@@ -88,7 +94,11 @@ func Assess(s *spec.Spec, w World, plan Plan) Status {
 	}
 	out := Status{Converged: plan.Empty() && len(plan.Blocked) == 0}
 	for _, c := range s.CAs {
-		out.CAs = append(out.CAs, CAStatus{Name: c.Name, Kind: "local", Generations: w.State.CAs[c.Name].Generations, Reason: a.said["ca/"+c.Name].Reason})
+		ca := CAStatus{Name: c.Name, Kind: "local", Generations: w.State.CAs[c.Name].Generations, Reason: a.said["ca/"+c.Name].Reason}
+		if c.Local != nil && c.Local.Parent != nil {
+			ca.Parent = c.Local.Parent.Name
+		}
+		out.CAs = append(out.CAs, ca)
 	}
 	for i := range s.Identities {
 		out.Identities = append(out.Identities, a.identity(&s.Identities[i]))
@@ -123,6 +133,7 @@ type assessor struct {
 	plan  Plan
 	steps map[string][]Step
 	said  map[string]Refusal
+	ends  map[string]time.Time // of certificates that servers present, by their DER
 }
 
 func (a assessor) identity(id *spec.Identity) IdentityStatus {
@@ -144,9 +155,13 @@ func (a assessor) identity(id *spec.Identity) IdentityStatus {
 
 func (a assessor) binding(b *spec.Binding) BindingStatus {
 	out := BindingStatus{Name: b.Name}
+	for _, t := range b.Trust {
+		out.Trust = append(out.Trust, t.Name)
+	}
 	wanted := ""
 	var end time.Time
 	if b.Identity != nil {
+		out.Identity = b.Identity.Name
 		i, ok := a.issued(b.Identity.Name, a.w.State)
 		out.Issued = truth(ok && len(a.steps["identity/"+b.Identity.Name]) == 0)
 		wanted, end = i.Serial, i.NotAfter
@@ -341,9 +356,28 @@ func (a assessor) targets(b *spec.Binding, wanted string) []TargetStatus {
 		s := a.w.Served[TargetKey(b.Name, c)]
 		out = append(out, TargetStatus{
 			Host: c.Host, Kind: kindContainer, Name: c.Name, ServedSerial: s.Serial, WantedSerial: wanted, Problem: s.Err,
+			NotAfter: s.NotAfter, ChainNotAfter: a.firstEnd(s),
 		})
 	}
 	return out
+}
+
+// firstEnd is when the first of the certificates that a server presents ends.
+func (a assessor) firstEnd(s Served) time.Time {
+	first := s.NotAfter
+	for _, der := range s.Chain[min(1, len(s.Chain)):] { // what is above the leaf is the same for many
+		end, known := a.ends[string(der)]
+		if !known {
+			if c, err := x509.ParseCertificate(der); err == nil {
+				end = c.NotAfter
+			}
+			a.ends[string(der)] = end
+		}
+		if !end.IsZero() && end.Before(first) {
+			first = end
+		}
+	}
+	return first
 }
 
 // served is true when every replica showed the wanted certificate, nil where nothing could be asked.

@@ -63,7 +63,7 @@ func (a *app) root() *cobra.Command {
 	f.BoolVar(&a.noColor, "no-color", false, "no colour, also where the output is a terminal")
 	f.StringVar(&a.courierBinary, "courier-binary", "", "a static certwright of the engine's architecture, for couriers")
 	root.AddCommand(
-		a.initCommand(), a.validateCommand(), a.planCommand(), a.applyCommand(), a.watchCommand(), a.statusCommand(), a.verifyCommand(), a.whyCommand(),
+		a.initCommand(), a.validateCommand(), a.planCommand(), a.applyCommand(), a.watchCommand(), a.healthCommand(), a.statusCommand(), a.verifyCommand(), a.whyCommand(),
 		a.rotateCommand(), a.adoptCommand(), a.showCommand(), a.composeCommand(), a.backupCommand(), a.restoreCommand(), a.sealCommand(),
 		a.versionCommand(), a.schemaCommand(), a.courierCommand(),
 	)

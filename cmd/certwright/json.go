@@ -83,6 +83,8 @@ type generationDocument struct {
 type caDocument struct {
 	Name        string               `json:"name"`
 	Kind        string               `json:"kind"`
+	Parent      *string              `json:"parent"`
+	Reason      string               `json:"reason"`
 	Generations []generationDocument `json:"generations"`
 }
 
@@ -103,6 +105,7 @@ type targetDocument struct {
 	Name         string  `json:"name"`
 	ServedSerial *string `json:"servedSerial"`
 	WantedSerial *string `json:"wantedSerial"`
+	NotAfter     *string `json:"notAfter"` // of what is served
 }
 
 type conditionsDocument struct {
@@ -114,6 +117,8 @@ type conditionsDocument struct {
 
 type bindingDocument struct {
 	Name       string             `json:"name"`
+	Identity   *string            `json:"identity"`
+	Trust      []string           `json:"trust"`
 	State      string             `json:"state"`
 	Reason     string             `json:"reason"`
 	Hint       string             `json:"hint"`
@@ -164,7 +169,7 @@ func swarmJSON(s *reconcile.SwarmStatus) *swarmDocument {
 func statusJSON(project string, s reconcile.Status) statusDocument {
 	d := statusDocument{Project: project, Converged: s.Converged, CAs: []caDocument{}, Identities: []identityDocument{}, Bindings: []bindingDocument{}, Swarm: swarmJSON(s.Swarm)}
 	for _, c := range s.CAs {
-		ca := caDocument{Name: c.Name, Kind: c.Kind, Generations: []generationDocument{}}
+		ca := caDocument{Name: c.Name, Kind: c.Kind, Parent: word(c.Parent), Reason: c.Reason, Generations: []generationDocument{}}
 		for _, g := range c.Generations {
 			ca.Generations = append(ca.Generations, generationDocument{g.ID, g.State, g.KeyID, when(g.NotAfter)})
 		}
@@ -179,11 +184,11 @@ func statusJSON(project string, s reconcile.Status) statusDocument {
 	}
 	for _, b := range s.Bindings {
 		bd := bindingDocument{
-			Name: b.Name, State: string(b.State), Reason: b.Reason, Hint: b.Hint,
+			Name: b.Name, Identity: word(b.Identity), Trust: append([]string{}, b.Trust...), State: string(b.State), Reason: b.Reason, Hint: b.Hint,
 			Conditions: conditionsDocument{b.Issued, b.Placed, b.Loaded, b.Served}, Targets: []targetDocument{},
 		}
 		for _, t := range b.Targets {
-			bd.Targets = append(bd.Targets, targetDocument{t.Host, t.Kind, t.Name, word(t.ServedSerial), word(t.WantedSerial)})
+			bd.Targets = append(bd.Targets, targetDocument{t.Host, t.Kind, t.Name, word(t.ServedSerial), word(t.WantedSerial), when(t.NotAfter)})
 		}
 		d.Bindings = append(d.Bindings, bd)
 	}

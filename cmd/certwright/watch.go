@@ -17,11 +17,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/certwright/certwright/providers/docker"
+	"github.com/certwright/certwright/providers/web"
 	"github.com/certwright/certwright/reconcile"
 )
 
 func (a *app) watchCommand() *cobra.Command {
 	var interval time.Duration
+	var at listening
 	c := &cobra.Command{
 		Use:   "watch",
 		Short: "Apply now, and whenever something changes or is due",
@@ -35,10 +37,11 @@ func (a *app) watchCommand() *cobra.Command {
 			if interval < time.Second {
 				return fmt.Errorf("--interval is a second at least, not %s", interval)
 			}
-			return a.watch(cmd.Context(), interval)
+			return a.watch(cmd.Context(), interval, at)
 		},
 	}
 	c.Flags().DurationVar(&interval, "interval", 5*time.Minute, "look at everything at least this often")
+	at.flags(c)
 	return c
 }
 
@@ -52,21 +55,27 @@ type watching struct {
 	wake    chan string
 	said    map[string]string // what was said last, by subject
 	systemd systemd
-	stands  string // what is said of the last pass in a line
+	stands  string      // what is said of the last pass in a line
+	seen    *seen       // by the last pass; nil when it did not look at everything
+	web     *web.Server // nil without --listen
 }
 
-func (a *app) watch(ctx context.Context, interval time.Duration) error {
+func (a *app) watch(ctx context.Context, interval time.Duration, at listening) error {
 	w := &watching{a: a, log: a.logger(slog.LevelInfo), wake: make(chan string, 1), said: map[string]string{}, deaf: func() {}}
-	var err error
-	if w.places, err = watchPlaces(w.wake); err != nil {
-		w.say("places", err.Error(), slog.LevelWarn, "hint", "what changes there is found after --interval")
-	}
-	defer w.places.close()
 	w.systemd.least = cmp.Or(a.patience, leastPatience)
 	w.systemd.patience = w.systemd.least
 	if _, err := a.load(); err != nil { // there is no last good one yet
 		return err
 	}
+	pass, hide, err := w.shown(ctx, at, interval)
+	if err != nil {
+		return err
+	}
+	defer hide()
+	if w.places, err = watchPlaces(w.wake); err != nil {
+		w.say("places", err.Error(), slog.LevelWarn, "hint", "what changes there is found after --interval")
+	}
+	defer w.places.close()
 	hangUp := make(chan os.Signal, 1)
 	signal.Notify(hangUp, syscall.SIGHUP)
 	defer signal.Stop(hangUp)
@@ -81,7 +90,7 @@ func (a *app) watch(ctx context.Context, interval time.Duration) error {
 	context.AfterFunc(ctx, stopping)
 	reconcile.Watcher{
 		Clock: a.now, Interval: interval, Wake: w.wake, Places: w.places.changes,
-		Idle: w.systemd.idle, Pass: w.systemd.pass(w.pass, w.standing),
+		Idle: w.systemd.idle, Pass: w.systemd.pass(pass, w.standing),
 	}.Watch(ctx)
 	stopping() // at the latest
 	w.end()
@@ -124,6 +133,9 @@ func (w *watching) pass(ctx context.Context, why string) (time.Time, bool) {
 	s.applier.Known = s.applier.Known || !out.World.Fresh
 	status := reconcile.Assess(s.spec, out.World, out.Plan)
 	blame(&status, out)
+	if len(scope.Only) == 0 {
+		w.seen = &seen{s, out, status}
+	}
 	for _, b := range status.Bindings {
 		if !scope.Has(b.Name) {
 			continue
@@ -213,6 +225,7 @@ func (w *watching) end() {
 // step says what was done, and why.
 func (w *watching) step(e reconcile.Event) {
 	w.systemd.busy()
+	w.web.Step(e)
 	switch {
 	case e.Said != "":
 		w.log.Info("step", "action", e.Step.Action.String(), "says", e.Said)
