@@ -57,7 +57,7 @@ func (r *run) issue(steps []Step) {
 	}
 	_ = inParallel(len(steps), func(i int) error {
 		if begun[i] {
-			done[i], errs[i] = r.sign(steps[i], signers)
+			done[i], errs[i] = guarded(r.Providers, func() (Issued, error) { return r.sign(steps[i], signers) })
 		}
 		return nil
 	})
@@ -100,7 +100,7 @@ func (r *run) signers(steps []Step) map[string]signing {
 			out[name] = signing{err: fmt.Errorf("CA %s cannot sign", name)}
 			continue
 		}
-		out[name] = signing{by: g, err: r.Authority.Check(g, r.w.Now)}
+		out[name] = signing{by: g, err: r.guard(func() error { return r.Authority.Check(g, r.w.Now) })}
 	}
 	return out
 }

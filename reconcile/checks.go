@@ -1,8 +1,6 @@
 package reconcile
 
 import (
-	"crypto/sha256"
-	"encoding/binary"
 	"slices"
 	"time"
 
@@ -154,9 +152,7 @@ func RenewAt(id *spec.Identity, i *Issued) time.Time {
 	default:
 		due = due.Add(life / 3 * 2)
 	}
-	h := sha256.Sum256([]byte(id.Name + "\x00" + i.Serial))
-	share := float64(binary.BigEndian.Uint32(h[:4])) / (1 << 32)
-	return due.Add(-time.Duration(share * float64(life) / 20)).Truncate(time.Second)
+	return due.Add(-time.Duration(share(id.Name, i.Serial) * float64(life) / 20)).Truncate(time.Second)
 }
 
 // profileOf is what the spec asks of an identity.

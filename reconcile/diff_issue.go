@@ -1,8 +1,6 @@
 package reconcile
 
 import (
-	"fmt"
-
 	"github.com/certwright/certwright/spec"
 )
 
@@ -16,8 +14,7 @@ func (d *differ) ca(c *spec.CA) {
 	}
 	parent, after := d.parent(c)
 	if c.Local.Parent != nil {
-		if why, ok := d.held["ca/"+c.Local.Parent.Name]; ok {
-			d.refuse(Blocked, subject, fmt.Sprintf("its parent %s: %s", c.Local.Parent.Name, why), "")
+		if d.refuseWith(subject, "ca/"+c.Local.Parent.Name, "its parent "+c.Local.Parent.Name+": ") {
 			return
 		}
 	}
@@ -95,8 +92,7 @@ func (d *differ) identity(id *spec.Identity) {
 		d.due(RenewAt(id, stored))
 		return
 	}
-	if why, ok := d.held["ca/"+id.CA.Name]; ok {
-		d.refuse(Blocked, subject, "CA "+id.CA.Name+": "+why, "")
+	if d.refuseWith(subject, "ca/"+id.CA.Name, "CA "+id.CA.Name+": ") {
 		return
 	}
 	if signer != nil && !d.w.Now.Before(signer.NotAfter) {

@@ -6,10 +6,8 @@ import (
 )
 
 const (
-	together   = time.Second // words that come within this time of the first make one pass
-	firstRetry = time.Second
-	lastRetry  = 5 * time.Minute
-	glance     = time.Minute // timers stand still while a machine is suspended, its clock does not
+	together = time.Second // words that come within this time of the first make one pass
+	glance   = time.Minute // timers stand still while a machine is suspended, its clock does not
 )
 
 // Watch calls pass at once and again and again until ctx ends: when a word comes from wake, when the time has come that

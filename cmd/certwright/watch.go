@@ -85,7 +85,7 @@ func (w *watching) pass(ctx context.Context, why string) (time.Time, bool) {
 		return time.Time{}, false
 	}
 	s := w.session
-	out, err := s.applier.Converge(ctx, reconcile.Scope{Prune: reconcile.PruneSome})
+	out, err := s.applier.Converge(ctx, reconcile.Scope{Prune: reconcile.PruneSome, Patient: true})
 	// Others may write between passes. What they commit meanwhile is seen by the next commit.
 	if closing := s.close(); err == nil {
 		err = closing
