@@ -42,6 +42,7 @@ func Diff(s *spec.Spec, w World, scope Scope) Plan {
 	d.plan.Project = s.Project
 	bindings := d.selected()
 	needed := d.needed(bindings)
+	d.clock()
 	for i := range s.CAs {
 		if needed == nil || needed["ca/"+s.CAs[i].Name] {
 			d.ca(&s.CAs[i])

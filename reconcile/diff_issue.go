@@ -19,6 +19,9 @@ func (d *differ) ca(c *spec.CA) {
 		}
 	}
 	if !ok {
+		if d.refuseWith(subject, "clock", "the clock: ") {
+			return
+		}
 		if parent != nil && !d.w.Now.Before(parent.NotAfter) {
 			d.refuse(Blocked, subject, "its parent "+c.Local.Parent.Name+" has expired", "")
 			return
@@ -90,6 +93,9 @@ func (d *differ) identity(id *spec.Identity) {
 	reason := stale(in)
 	if reason == "" {
 		d.due(RenewAt(id, stored))
+		return
+	}
+	if (stored == nil || askedFor(in) == "") && d.refuseWith(subject, "clock", "the clock: ") {
 		return
 	}
 	if d.refuseWith(subject, "ca/"+id.CA.Name, "CA "+id.CA.Name+": ") {

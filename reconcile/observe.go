@@ -39,7 +39,7 @@ func Observe(ctx context.Context, p Providers, s *spec.Spec, look Look) (World, 
 
 func observe(ctx context.Context, p Providers, s *spec.Spec, look Look) (World, error) {
 	w := World{
-		Now: look.Now, Courier: look.Couriers, Unknown: map[string]string{}, Engines: map[string]EngineState{}, Swarms: map[string]Swarm{}, Places: map[Location]PlaceState{}, Served: map[string]Served{},
+		Now: look.Now, Built: p.Built, Courier: look.Couriers, Unknown: map[string]string{}, Engines: map[string]EngineState{}, Swarms: map[string]Swarm{}, Places: map[Location]PlaceState{}, Served: map[string]Served{},
 		From: map[string]FromState{}, Brought: map[string]BroughtState{}, Roots: map[string][][]byte{}, Owners: map[string]Owner{},
 	}
 	if err := w.list(ctx, p, s); err != nil {

@@ -36,6 +36,7 @@ type Providers struct {
 	// Secret reads a password from where the spec says; Roots gives spec.PublicRoots or spec.SystemRoots as DER.
 	Secret func(spec.Source) ([]byte, error)
 	Roots  func(name string) ([][]byte, error)
+	Built  time.Time    // when this program was, zero if unknown: no clock is right that is behind it
 	Log    *slog.Logger // is told where a provider panicked, and nothing else; may be nil
 }
 

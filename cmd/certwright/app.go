@@ -133,7 +133,7 @@ func (a *app) open(ctx context.Context, writer bool) (*session, error) {
 		Providers: reconcile.Providers{
 			Store: st, Authority: &localca.CA{Passphrase: a.secret, Now: a.now}, Formats: formats.Formats{},
 			Places: docker.Places{Local: local, Engines: engines}, Engines: engines, Swarms: engines, Prober: probe.Prober{},
-			Secret: a.secret, Roots: formats.Roots, Log: a.logger(slog.LevelWarn),
+			Secret: a.secret, Roots: formats.Roots, Log: a.logger(slog.LevelWarn), Built: builtAt(),
 		},
 		Spec: s, Clock: a.now, Settle: a.settle, Couriers: !a.noCouriers,
 	}
