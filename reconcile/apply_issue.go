@@ -3,6 +3,7 @@ package reconcile
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // createCA makes a CA's first generation durable, and proves from what was read back that it can sign.
@@ -118,5 +119,9 @@ func (r *run) sign(s Step, signers map[string]signing) (Issued, error) {
 	}
 	i, err := r.Authority.Issue(*id, signer.by, keep, r.w.Now)
 	i.Wanted, i.Reason = profileOf(id), s.Reason
+	i.Unbidden = since(r.w.State.Identities[a.Identity].Unbidden, r.w.Now.Add(-time.Hour))
+	if a.Unbidden {
+		i.Unbidden = append(i.Unbidden, r.w.Now)
+	}
 	return i, err
 }

@@ -90,6 +90,8 @@ type Issue struct {
 	steady
 	Identity string
 	Reuse    bool
+	// Unbidden says that neither its time has come nor anybody wants it.
+	Unbidden bool
 }
 
 // CreateVolume makes a named volume.
