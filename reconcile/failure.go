@@ -49,15 +49,13 @@ func doubled(first, last time.Duration, n int) time.Duration {
 	return min(first, last)
 }
 
-// wait is how long watch waits after the failure. When the CA said how long, it is never sooner.
-func (f Failure) wait(err error) time.Duration {
-	switch said := saidWait(err); {
-	case said > 0:
-		return min(max(doubled(firstRetry, lastRetry, f.Count), said), longestWait)
-	case f.Refused:
-		return doubled(firstRefused, lastRefused, f.Count)
+// wait is how long watch waits after the failure: as its cause wants, at most so long, but never less than the CA said.
+func (f Failure) wait(err error, most time.Duration) time.Duration {
+	wait, said := doubled(firstRetry, lastRetry, f.Count), saidWait(err)
+	if f.Refused && said == 0 {
+		wait = doubled(firstRefused, lastRefused, f.Count)
 	}
-	return doubled(firstRetry, lastRetry, f.Count)
+	return min(max(min(wait, most), said), longestWait)
 }
 
 func saidWait(err error) time.Duration {
@@ -68,7 +66,7 @@ func saidWait(err error) time.Duration {
 
 // again is the record after one more failure. One that came before its time, because a person wanted the step tried, does
 // not count: apply does not make watch wait longer.
-func (f Failure) again(now time.Time, about Fingerprint, installation string, err error) Failure {
+func (f Failure) again(now time.Time, about Fingerprint, installation string, most time.Duration, err error) Failure {
 	next := Failure{Count: 1, At: now, Refused: errors.Is(err, ErrRefused), About: about, Error: shortened(err.Error())}
 	known := f.current(now) && f.About == about && f.Refused == next.Refused
 	if known {
@@ -81,12 +79,17 @@ func (f Failure) again(now time.Time, about Fingerprint, installation string, er
 		}
 		return next
 	}
-	wait := next.wait(err)
-	// What fails together is tried again together, in one pass. Other installations that met the same outage come at
-	// other times.
-	late := share(installation, now.UTC().Format(time.RFC3339Nano)) * float64(wait) / 10
-	next.Next = now.Add(wait + time.Duration(late))
+	wait := next.wait(err, most)
+	next.Next = aligned(now.Add(wait), wait/10, installation)
 	return next
+}
+
+// aligned is the next moment at or after at of a grid: what failed at different times is tried again in one pass, also when
+// ten thousand certificates fall due one after the other and their CA is down. Each installation has a grid of its own, so
+// that those which met one outage do not all come back at once.
+func aligned(at time.Time, grid time.Duration, installation string) time.Time {
+	since := at.UnixNano() - int64(share(installation)*float64(grid))
+	return at.Add((grid - time.Duration(since)%grid) % grid)
 }
 
 // share is a number in [0, 1) that is always the same for the same words.
