@@ -347,6 +347,29 @@ func TestWhileItFails(t *testing.T) {
 	})
 }
 
+// TestNotPlacedNotReloaded has a renewed certificate that cannot be placed: while that waits, its server, which serves the
+// old one, is left in peace.
+func TestNotPlacedNotReloaded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEstate(t)
+		e.steady()
+		e.wish("identity/web")
+		x := &troubled{write: only("web", errDown)}
+		a := x.applier(e)
+		h := &counting{Engines: a.Engines}
+		a.Engines = h
+		for range 2 {
+			out, err := a.Converge(t.Context(), reconcile.Scope{Patient: true})
+			if err != nil || !strings.Contains(said(out.Plan, "binding/web"), "place web in /srv/web: it is down; watch tries it again after") {
+				t.Errorf("%v; it says %v", err, out.Plan.Blocked)
+			}
+		}
+		if h.n != 0 || len(x.tries) != 1 {
+			t.Errorf("%d reloads, %d tries", h.n, len(x.tries))
+		}
+	})
+}
+
 // TestTooMuchToSay keeps a bounded part of an error.
 func TestTooMuchToSay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
