@@ -76,6 +76,7 @@ func (a Applier) Apply(ctx context.Context, w World, plan Plan) error {
 	r.collect(wave.collects)
 	r.forget(wave.forgets)
 	r.each(wave.swarms, r.swarm)
+	r.record(plan)
 	return r.err()
 }
 
@@ -132,7 +133,7 @@ func (r *run) each(steps []Step, do func(Step) error) {
 	for _, s := range steps {
 		if r.begin(s) {
 			start := r.Clock()
-			r.end(s, do(s), start)
+			r.end(s, r.guard(func() error { return do(s) }), start)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package reconcile
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // createCA makes a CA's first generation durable, and proves from what was read back that it can sign.
@@ -57,7 +58,7 @@ func (r *run) issue(steps []Step) {
 	}
 	_ = inParallel(len(steps), func(i int) error {
 		if begun[i] {
-			done[i], errs[i] = r.sign(steps[i], signers)
+			done[i], errs[i] = guarded(r.Providers, func() (Issued, error) { return r.sign(steps[i], signers) })
 		}
 		return nil
 	})
@@ -100,7 +101,7 @@ func (r *run) signers(steps []Step) map[string]signing {
 			out[name] = signing{err: fmt.Errorf("CA %s cannot sign", name)}
 			continue
 		}
-		out[name] = signing{by: g, err: r.Authority.Check(g, r.w.Now)}
+		out[name] = signing{by: g, err: r.guard(func() error { return r.Authority.Check(g, r.w.Now) })}
 	}
 	return out
 }
@@ -118,5 +119,9 @@ func (r *run) sign(s Step, signers map[string]signing) (Issued, error) {
 	}
 	i, err := r.Authority.Issue(*id, signer.by, keep, r.w.Now)
 	i.Wanted, i.Reason = profileOf(id), s.Reason
+	i.Unbidden = since(r.w.State.Identities[a.Identity].Unbidden, r.w.Now.Add(-time.Hour))
+	if a.Unbidden {
+		i.Unbidden = append(i.Unbidden, r.w.Now)
+	}
 	return i, err
 }

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -43,7 +44,10 @@ func (r *run) place(steps []Step) {
 		}
 		return
 	}
-	errs := r.Places.Write(r.ctx, units)
+	errs, broke := timed(r, placeLimit, func(ctx context.Context) ([]error, error) { return r.Places.Write(ctx, units), nil })
+	if broke != nil {
+		errs = slices.Repeat([]error{broke}, len(units))
+	}
 	changed := false
 	for i, s := range doing {
 		changed = r.placed(s.Action.(Place), units[i], errs[i]) || changed
@@ -66,8 +70,12 @@ type rendered struct {
 }
 
 func (r *run) render(a Place) rendered {
-	u, print, err := r.unit(a)
-	return rendered{u, print, err}
+	out, err := guarded(r.Providers, func() (rendered, error) {
+		u, print, err := r.unit(a)
+		return rendered{Unit: u, print: print}, err
+	})
+	out.err = err
+	return out
 }
 
 // unit renders the files of a binding as they should be at a place.

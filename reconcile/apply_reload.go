@@ -121,7 +121,7 @@ func (r *run) rung(s Step, knock *knocker) {
 	start := r.Clock()
 	err := r.intend(a)
 	if err == nil {
-		err = r.try(a, knock)
+		err = r.guard(func() error { return r.try(a, knock) })
 	}
 	r.mu.Lock()
 	key := a.Binding + "/" + a.Target.ID
@@ -148,7 +148,9 @@ func (r *run) try(a Reload, knock *knocker) error {
 		req = knock.request(r, b, c)
 		env.Port, env.Client, env.Roots, env.ServerName = b.Probe.Port, req.Good, req.Roots, req.ServerName
 	}
-	if err := r.Engines.Reload(r.ctx, a.Target, a.How, env); err != nil {
+	if _, err := timed(r, a.How.Timeout+rungLimit, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, r.Engines.Reload(ctx, a.Target, a.How, env)
+	}); err != nil {
 		return err
 	}
 	if b.Probe == nil || b.Identity == nil || r.w.Served[TargetKey(b.Name, c)].Unreachable {

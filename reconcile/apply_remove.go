@@ -1,8 +1,10 @@
 package reconcile
 
 import (
+	"context"
 	"errors"
 	"maps"
+	"slices"
 	"strings"
 )
 
@@ -26,8 +28,12 @@ func (r *run) remove(steps []Step) {
 		return
 	}
 	start := r.Clock()
+	removed, broke := timed(r, placeLimit, func(ctx context.Context) ([]error, error) { return r.Places.Remove(ctx, removals), nil })
+	if broke != nil {
+		removed = slices.Repeat([]error{broke}, len(removals))
+	}
 	errs := map[Location]error{}
-	for i, err := range r.Places.Remove(r.ctx, removals) {
+	for i, err := range removed {
 		if errs[removals[i].At] = err; err == nil {
 			delete(r.st.Places, removals[i].At)
 		}

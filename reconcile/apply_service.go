@@ -46,7 +46,7 @@ func (r *run) placeSecrets(steps []Step) {
 	for _, s := range doing {
 		err := failed
 		if err == nil {
-			err = r.make(r.bindings[s.Action.(Place).Binding], s.m, s.refs)
+			err = r.guard(func() error { return r.make(r.bindings[s.Action.(Place).Binding], s.m, s.refs) })
 		}
 		r.end(s.Step, err, start)
 	}
@@ -122,7 +122,7 @@ func (r *run) update(s Step) {
 	r.mu.Unlock()
 	err := r.commit()
 	if err == nil {
-		err = r.push(b, a.Target.Host, svc, refs)
+		err = r.guard(func() error { return r.push(b, a.Target.Host, svc, refs) })
 	}
 	r.mu.Lock()
 	next.Proved, next.Error = err == nil, text(err)

@@ -1,8 +1,6 @@
 package reconcile
 
 import (
-	"crypto/sha256"
-	"encoding/binary"
 	"slices"
 	"time"
 
@@ -80,6 +78,24 @@ func issuerRenewed(in checked) string {
 
 func samePath(a, b [][]byte) bool { return slices.EqualFunc(a, b, slices.Equal[[]byte]) }
 
+// issuesPerHour is how often an identity without a binding is issued unbidden in an hour.
+const issuesPerHour = 5
+
+// unbidden reports whether a stale identity is issued although nobody wanted it and its time has not come: its issuer is
+// another one than it was, or gave it less than an hour, and than a third of the life that was wanted.
+func unbidden(in checked) bool {
+	switch {
+	case in.stored == nil, askedFor(in) != "":
+		return false
+	case issuerChanged(in) != "":
+		return in.stored.CA == in.id.CA.Name
+	case issuerRenewed(in) != "":
+		return true
+	}
+	life := in.stored.NotAfter.Sub(in.stored.IssuedAt)
+	return expired(in)+expiresSoon(in) != "" && life < min(in.id.Lifetime/3, time.Hour)
+}
+
 func namesChanged(in checked) string {
 	if !slices.Equal(in.stored.Wanted.Names, profileNames(in.id)) {
 		return "names changed"
@@ -154,9 +170,7 @@ func RenewAt(id *spec.Identity, i *Issued) time.Time {
 	default:
 		due = due.Add(life / 3 * 2)
 	}
-	h := sha256.Sum256([]byte(id.Name + "\x00" + i.Serial))
-	share := float64(binary.BigEndian.Uint32(h[:4])) / (1 << 32)
-	return due.Add(-time.Duration(share * float64(life) / 20)).Truncate(time.Second)
+	return due.Add(-time.Duration(share(id.Name, i.Serial) * float64(life) / 20)).Truncate(time.Second)
 }
 
 // profileOf is what the spec asks of an identity.

@@ -43,6 +43,12 @@ var flows = []struct {
 		e.ForeignFile(reconcile.Location{Host: "local", Dir: "/srv/roots"}, "ca.pem", []byte("someone else's"))
 		e.adopt("roots")
 	}},
+	{"success after failures", true, func(e *estate) {
+		e.Delete(reconcile.Location{Host: "local", Dir: "/srv/roots"}, "ca.pem")
+		st := e.load()
+		st.Failures["binding/roots place /srv/roots"] = reconcile.Failure{Count: 3, At: time.Now(), Next: time.Now().Add(time.Minute), Error: "struck"}
+		e.commit(st)
+	}},
 	{"rotation of the Swarm's root", true, func(e *estate) {
 		e.swarm.now = reconcile.Swarm{CA: swarmCA("1")}
 		e.read(estateYAML + "swarm: {nodeCertLifetime: 720h, rotation: 2}\n")

@@ -14,6 +14,8 @@ type Scope struct {
 	// ForceRotation rotates a Swarm's root also while a node is not ready.
 	ForceRotation bool
 	Since         time.Time // when this run began: rungs of a ladder tried earlier are tried again
+	// Patient leaves what failed until its time has come, as watch does; a person who applies wants it tried now.
+	Patient bool
 }
 
 // Has reports whether the binding is in scope.
@@ -34,12 +36,13 @@ const (
 func Diff(s *spec.Spec, w World, scope Scope) Plan {
 	d := &differ{
 		view: newView(s, &w), scope: scope,
-		caSteps: map[string]int{}, idSteps: map[string]int{}, held: map[string]string{},
+		caSteps: map[string]int{}, idSteps: map[string]int{}, held: map[string]Refusal{},
 		places: map[Location]int{}, secretNames: map[string]bool{}, wanted: map[Location]string{}, unresolved: map[string]bool{},
 	}
 	d.plan.Project = s.Project
 	bindings := d.selected()
 	needed := d.needed(bindings)
+	d.clock()
 	for i := range s.CAs {
 		if needed == nil || needed["ca/"+s.CAs[i].Name] {
 			d.ca(&s.CAs[i])
@@ -76,7 +79,7 @@ type differ struct {
 
 	caSteps     map[string]int      // the step that makes a CA
 	idSteps     map[string]int      // the step that issues an identity
-	held        map[string]string   // subjects that cannot be had, and why
+	held        map[string]Refusal  // subjects that cannot be had, and why
 	places      map[Location]int    // the step that writes a place
 	secretNames map[string]bool     // of Swarm secrets and configs that a binding wants, by subject
 	wanted      map[Location]string // the binding that has a place
@@ -97,12 +100,37 @@ func (d *differ) reserve(some bool) {
 	}
 }
 
+// step adds a step and returns its number, or 0 when it failed and is not to be tried now, which is said of its subject.
 func (d *differ) step(a Action, reason string, after ...int) int {
+	failed := d.failed(a)
+	if d.scope.Patient && failed.Next.After(d.w.Now) {
+		d.refuse(Failed, a.Subject(), a.String()+": "+failed.Error, failed.hint())
+		d.due(failed.Next)
+		return 0
+	}
 	after = slices.DeleteFunc(after, func(n int) bool { return n == 0 })
 	slices.Sort(after)
-	s := Step{ID: len(d.plan.Steps) + 1, Action: a, Reason: reason, After: slices.Compact(after)}
+	s := Step{ID: len(d.plan.Steps) + 1, Action: a, Reason: reason, After: slices.Compact(after), Failed: failed}
 	d.plan.Steps = append(d.plan.Steps, s)
 	return s.ID
+}
+
+// failed is the record of a step that is about the same as when it failed, or zero.
+func (d *differ) failed(a Action) Failure {
+	f, known := d.w.State.Failures[failureKey(a)]
+	if !known || !f.current(d.w.Now) || f.About != d.about(a) {
+		return Failure{}
+	}
+	return f
+}
+
+// lately reports whether a load was tried in this run, or failed so short a time ago that watch waits, and notes until when.
+func (d *differ) lately(l Load, wait time.Duration) bool {
+	if next := l.At.Add(wait); d.scope.Patient && l.Error != "" && !l.At.After(d.w.Now) && next.After(d.w.Now) {
+		d.due(next)
+		return true
+	}
+	return !l.At.Before(d.scope.Since)
 }
 
 func (d *differ) refuse(state BindingState, subject, reason, hint string) {
@@ -114,7 +142,16 @@ func (d *differ) refuse(state BindingState, subject, reason, hint string) {
 	if !slices.Contains(d.plan.Blocked, r) { // replicas have troubles in common
 		d.plan.Blocked = append(d.plan.Blocked, r)
 	}
-	d.held[subject] = reason
+	d.held[subject] = r
+}
+
+// refuseWith refuses a subject for what another one, without which it cannot be had, is refused for, if that is so.
+func (d *differ) refuseWith(subject, needed, words string) bool {
+	r, held := d.held[needed]
+	if held {
+		d.refuse(r.State, subject, words+r.Reason, r.Hint)
+	}
+	return held
 }
 
 // due notes a time at which time alone makes another plan.

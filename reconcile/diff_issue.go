@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/certwright/certwright/spec"
 )
@@ -16,12 +17,14 @@ func (d *differ) ca(c *spec.CA) {
 	}
 	parent, after := d.parent(c)
 	if c.Local.Parent != nil {
-		if why, ok := d.held["ca/"+c.Local.Parent.Name]; ok {
-			d.refuse(Blocked, subject, fmt.Sprintf("its parent %s: %s", c.Local.Parent.Name, why), "")
+		if d.refuseWith(subject, "ca/"+c.Local.Parent.Name, "its parent "+c.Local.Parent.Name+": ") {
 			return
 		}
 	}
 	if !ok {
+		if d.refuseWith(subject, "clock", "the clock: ") {
+			return
+		}
 		if parent != nil && !d.w.Now.Before(parent.NotAfter) {
 			d.refuse(Blocked, subject, "its parent "+c.Local.Parent.Name+" has expired", "")
 			return
@@ -95,16 +98,46 @@ func (d *differ) identity(id *spec.Identity) {
 		d.due(RenewAt(id, stored))
 		return
 	}
-	if why, ok := d.held["ca/"+id.CA.Name]; ok {
-		d.refuse(Blocked, subject, "CA "+id.CA.Name+": "+why, "")
+	if (stored == nil || askedFor(in) == "") && d.refuseWith(subject, "clock", "the clock: ") {
+		return
+	}
+	if d.refuseWith(subject, "ca/"+id.CA.Name, "CA "+id.CA.Name+": ") {
 		return
 	}
 	if signer != nil && !d.w.Now.Before(signer.NotAfter) {
 		d.refuse(Blocked, subject, "CA "+id.CA.Name+" has expired", "")
 		return
 	}
-	reuse := id.ReuseKey && stored != nil && stored.Wanted.Key == id.Key
-	d.idSteps[id.Name] = d.step(Issue{Identity: id.Name, Reuse: reuse}, reason, d.caSteps[id.CA.Name])
+	issue := Issue{Identity: id.Name, Reuse: id.ReuseKey && stored != nil && stored.Wanted.Key == id.Key, Unbidden: unbidden(in)}
+	if issue.Unbidden && d.issuesSpent(id, stored, reason) {
+		return
+	}
+	d.idSteps[id.Name] = d.step(issue, reason, d.caSteps[id.CA.Name])
+}
+
+// issuesSpent reports whether an identity has used up its issues of this hour that nobody wanted, and plans the next look.
+func (d *differ) issuesSpent(id *spec.Identity, stored *Issued, reason string) bool {
+	subject, limit := "identity/"+id.Name, issuesPerHour
+	for i, b := range d.s.Bindings {
+		if b.Identity != nil && b.Identity.Name == id.Name {
+			limit = d.s.Bindings[i].Limits.IssuesPerHour
+			break
+		}
+	}
+	hour := since(stored.Unbidden, d.w.Now.Add(-time.Hour))
+	now := "`certwright rotate " + subject + "` does at once"
+	switch {
+	case len(hour) < limit:
+		return false
+	case limit == 0:
+		d.refuse(Failed, subject, reason+", and issuesPerHour is 0", now)
+		return true
+	}
+	again := hour[len(hour)-limit].Add(time.Hour)
+	d.refuse(Failed, subject, fmt.Sprintf("%s again: it was issued %d times within an hour, and nobody wanted it", reason, len(hour)),
+		"look at CA "+id.CA.Name+", which changes what it is or gives what is of no use; certwright issues again after "+stamp(again)+", "+now)
+	d.due(again)
+	return true
 }
 
 // profileOfCA is what the spec asks of a CA.

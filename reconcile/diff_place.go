@@ -49,14 +49,11 @@ func (d *differ) binding(b *spec.Binding, w want) {
 	subject := "binding/" + b.Name
 	pending := d.pending(b)
 	m, missing := w.m, w.missing
-	why, held := "", false
-	if b.Identity != nil && m.issued == nil {
-		why, held = d.held["identity/"+b.Identity.Name]
+	if b.Identity != nil && m.issued == nil && d.refuseWith(subject, "identity/"+b.Identity.Name, "identity "+b.Identity.Name+": ") {
+		d.unresolved[b.Name] = true
+		return
 	}
-	if held {
-		missing = "identity " + b.Identity.Name + ": " + why
-	}
-	if missing != "" && (held || len(pending) == 0) {
+	if missing != "" && len(pending) == 0 {
 		d.unresolved[b.Name] = true
 		d.refuse(Blocked, subject, missing, "")
 		return
@@ -180,9 +177,16 @@ func (d *differ) place(b *spec.Binding, w want, i int, pending []int, prev int) 
 			return prev
 		}
 		if l.create {
-			step = d.step(CreateVolume{Host: l.at.Host, Name: l.at.Volume, Labels: l.labels}, "not there")
+			volume := CreateVolume{Host: l.at.Host, Name: l.at.Volume, Labels: l.labels}
+			if step = d.step(volume, "not there"); step == 0 {
+				d.refuseWith(subject, volume.Subject(), "")
+				return prev
+			}
 		}
 		step = d.step(Place{Binding: b.Name, At: l.at, Adopt: adopt, InPlace: l.files, Revert: revert}, reason, slices.Concat(pending, []int{step})...)
+		if step == 0 {
+			return prev
+		}
 	}
 	for _, c := range l.containers {
 		if c.Running() {

@@ -22,6 +22,7 @@ func (d *differ) prune() {
 		return
 	}
 	var removals []int
+	left := false
 	for _, l := range gone {
 		row := d.w.State.Places[l]
 		if l.secrets() {
@@ -36,9 +37,12 @@ func (d *differ) prune() {
 			d.refuse(Waiting, "binding/"+row.Binding, reason+", but "+who, "")
 			continue
 		}
-		removals = append(removals, d.step(Remove{Binding: row.Binding, At: l}, reason, d.placing(row.Binding)...))
+		step := d.step(Remove{Binding: row.Binding, At: l}, reason, d.placing(row.Binding)...)
+		removals, left = append(removals, step), left || step == 0
 	}
-	d.forget(removals)
+	if !left {
+		d.forget(removals)
+	}
 	d.collect()
 }
 
@@ -59,7 +63,7 @@ func (d *differ) gone() (gone []Location, bindings int) {
 	names := map[string]bool{}
 	for l, row := range d.w.State.Places {
 		names[row.Binding] = true
-		if _, ok := d.wanted[l.physical()]; !ok && !d.unresolved[row.Binding] && d.held["binding/"+row.Binding] == "" {
+		if _, ok := d.wanted[l.physical()]; !ok && !d.unresolved[row.Binding] && d.held["binding/"+row.Binding].Reason == "" {
 			gone = append(gone, l)
 		}
 	}

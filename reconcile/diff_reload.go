@@ -33,7 +33,9 @@ func (d *differ) load(in loading, prev int) int {
 	rungs := ladder(in.b, in.c)
 	load := d.w.State.Loads[TargetKey(in.b.Name, in.c)]
 	rung := 0
-	if in.placed == 0 && load.of(in) && !load.Proved && !load.At.Before(d.scope.Since) {
+	// The longer its files are there, the longer it can wait: twice as long each time.
+	wait := min(max(load.At.Sub(in.wrote), firstRetry), lastRetry)
+	if in.placed == 0 && load.of(in) && !load.Proved && d.lately(load, wait) {
 		rung = load.Rung + 1
 	}
 	if rung >= len(rungs) {

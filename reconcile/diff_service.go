@@ -95,7 +95,9 @@ func (d *differ) secrets(b *spec.Binding, m material, pending []int) {
 		}
 	}
 	if reason != "" {
-		placed = d.step(Place{Binding: b.Name, At: at}, reason, pending...)
+		if placed = d.step(Place{Binding: b.Name, At: at}, reason, pending...); placed == 0 {
+			return
+		}
 	}
 	switch {
 	case len(services) > 0:
@@ -258,7 +260,7 @@ func (d *differ) pushed(b *spec.Binding, svc Service, unit Fingerprint) bool {
 		d.refuse(Waiting, subject, "another certwright may be updating service "+svc.Name, "run `certwright apply` once more in a moment")
 		d.due(load.At.Add(busy))
 		return true
-	case !load.Proved && (len(hour) >= pushesPerHour || !load.At.Before(d.scope.Since)):
+	case !load.Proved && (len(hour) >= pushesPerHour || d.lately(load, lastRetry)):
 		hint := "look at `docker service ps --no-trunc " + svc.Name + "` and the logs of its tasks"
 		if len(hour) >= pushesPerHour {
 			again := hour[len(hour)-pushesPerHour].Add(time.Hour)
@@ -363,7 +365,7 @@ func (d *differ) collect() {
 		}
 		for _, s := range swarm.Secrets {
 			binding := s.Labels[SecretBinding]
-			if !d.ours(s) || used[s.ID] || d.secretNames[s.Word()+"/"+s.Name] || d.unresolved[binding] || d.held["binding/"+binding] != "" {
+			if !d.ours(s) || used[s.ID] || d.secretNames[s.Word()+"/"+s.Name] || d.unresolved[binding] || d.held["binding/"+binding].Reason != "" {
 				continue
 			}
 			reason := "an older version that nothing uses"

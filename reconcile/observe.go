@@ -46,7 +46,7 @@ func Observe(ctx context.Context, p Providers, s *spec.Spec, look Look) (World, 
 
 func observe(ctx context.Context, p Providers, s *spec.Spec, look Look) (World, error) {
 	w := World{
-		Now: look.Now, Courier: look.Couriers, Part: look.part(), Unknown: map[string]string{}, Engines: map[string]EngineState{}, Swarms: map[string]Swarm{}, Places: map[Location]PlaceState{}, Served: map[string]Served{},
+		Now: look.Now, Built: p.Built, Courier: look.Couriers, Part: look.part(), Unknown: map[string]string{}, Engines: map[string]EngineState{}, Swarms: map[string]Swarm{}, Places: map[Location]PlaceState{}, Served: map[string]Served{},
 		From: map[string]FromState{}, Brought: map[string]BroughtState{}, Roots: map[string][][]byte{}, Owners: map[string]Owner{},
 	}
 	if err := w.list(ctx, p, s, look); err != nil {
@@ -164,7 +164,7 @@ func (w *World) readCAs(p Providers, s *spec.Spec) error {
 		if c.Local == nil || c.Local.Certificate == "" {
 			continue
 		}
-		g, err := p.Authority.Bring(c)
+		g, err := guarded(p, func() (Generation, error) { return p.Authority.Bring(c) })
 		if _, known := w.State.CAs[c.Name]; err != nil && !known {
 			bad = multierror.Append(bad, fmt.Errorf("%s: %w", c.Pos, err))
 			bad.ErrorFormat = lines
@@ -175,7 +175,7 @@ func (w *World) readCAs(p Providers, s *spec.Spec) error {
 		if id.From == nil {
 			continue
 		}
-		i, err := p.Authority.Read(id)
+		i, err := guarded(p, func() (Issued, error) { return p.Authority.Read(id) })
 		w.From[id.Name] = FromState{Issued: i, Err: text(err)}
 	}
 	return bad.ErrorOrNil()
@@ -253,7 +253,7 @@ func (o *observer) ownerOf(ctx context.Context, host, container, user string) {
 		o.w.Owners[key] = known
 		return
 	}
-	found, err := o.p.Engines.Owner(ctx, host, container, user)
+	found, err := guarded(o.p, func() (Owner, error) { return o.p.Engines.Owner(ctx, host, container, user) })
 	if err != nil {
 		o.w.Unknown[key] = err.Error()
 		return
@@ -302,7 +302,10 @@ func (o *observer) read(ctx context.Context) reading {
 func (o *observer) places(ctx context.Context, r reading) error {
 	states := make([]PlaceState, len(r.contents))
 	_ = inParallel(len(r.contents), func(i int) error {
-		states[i] = o.decode(r.bindings[i], r.contents[i])
+		var err error
+		if states[i], err = guarded(o.p, func() (PlaceState, error) { return o.decode(r.bindings[i], r.contents[i]), nil }); err != nil {
+			states[i].Err = err.Error()
+		}
 		return nil
 	})
 	if o.w.Fresh && o.inSwarms() {

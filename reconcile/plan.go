@@ -21,7 +21,20 @@ type Step struct {
 	ID     int // from one, in order
 	Action Action
 	Reason string
-	After  []int // the steps that must have succeeded before
+	After  []int   // the steps that must have succeeded before
+	Failed Failure // what became of it the last time; zero when that was nothing bad
+}
+
+// Why is the reason of a step, and what became of it the last time.
+func (s Step) Why() string {
+	if s.Failed.Count == 0 {
+		return s.Reason
+	}
+	times := "it failed"
+	if s.Failed.Count > 1 {
+		times = fmt.Sprintf("it failed %d times", s.Failed.Count)
+	}
+	return fmt.Sprintf("%s; %s, and watch tries again after %s: %s", s.Reason, times, stamp(s.Failed.Next), s.Failed.Error)
 }
 
 // Refusal is something certwright will not, or cannot yet, do.
@@ -77,6 +90,8 @@ type Issue struct {
 	steady
 	Identity string
 	Reuse    bool
+	// Unbidden says that neither its time has come nor anybody wants it.
+	Unbidden bool
 }
 
 // CreateVolume makes a named volume.

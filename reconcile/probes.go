@@ -64,7 +64,10 @@ func probe(ctx context.Context, p Providers, req ProbeRequest) Served {
 		}
 		return conn, err
 	}
-	served := p.Prober.Probe(ctx, req)
+	served, err := guarded(p, func() (Served, error) { return p.Prober.Probe(ctx, req), nil })
+	if err != nil {
+		served.Err = err.Error()
+	}
 	served.At, served.Address, served.NoClient = req.Now, req.Address, req.Good == nil
 	served.Unreachable = served.Unreachable || beyond
 	return served

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"log/slog"
 	"net"
 	"time"
 
@@ -35,6 +36,8 @@ type Providers struct {
 	// Secret reads a password from where the spec says; Roots gives spec.PublicRoots or spec.SystemRoots as DER.
 	Secret func(spec.Source) ([]byte, error)
 	Roots  func(name string) ([][]byte, error)
+	Built  time.Time    // when this program was, zero if unknown: no clock is right that is behind it
+	Log    *slog.Logger // is told where a provider panicked, and nothing else; may be nil
 }
 
 // Errors that providers return and this package or its callers tell apart with errors.Is.
@@ -47,7 +50,21 @@ var (
 	ErrForeign = errors.New("not made by certwright")
 	// ErrNotHere: the files are on another machine and no courier can be started there.
 	ErrNotHere = errors.New("out of reach")
+	// ErrRefused: a CA was asked, and will not issue this. Another answer needs another question, or hours.
+	ErrRefused = errors.New("refused")
 )
+
+// RetryAfter is an error of someone who said how long not to be asked again, as a CA does in a Retry-After header
+// (RFC 9110 section 10.2.3).
+type RetryAfter struct {
+	Err  error
+	Wait time.Duration
+}
+
+func (e RetryAfter) Error() string { return e.Err.Error() }
+
+// Unwrap gives the error itself.
+func (e RetryAfter) Unwrap() error { return e.Err }
 
 // Store keeps the State.
 type Store interface {

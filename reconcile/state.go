@@ -15,9 +15,10 @@ type State struct {
 	CAs          map[string]CA
 	Identities   map[string]Issued
 	Places       map[Location]PlaceRow
-	Loads        map[string]Load  // by TargetKey
-	Owners       map[string]Owner // by container id + "/" + user name: facts that cannot change for that id
-	Wishes       map[string]Wish  // by subject: identity/NAME, binding/NAME
+	Loads        map[string]Load    // by TargetKey
+	Owners       map[string]Owner   // by container id + "/" + user name: facts that cannot change for that id
+	Wishes       map[string]Wish    // by subject: identity/NAME, binding/NAME
+	Failures     map[string]Failure // by failureKey: what does not work
 }
 
 // CA is what the store keeps of a local CA: its generations, oldest first. There is always exactly one Active.
@@ -99,6 +100,7 @@ type Issued struct {
 	IssuedAt    time.Time
 	Reason      string // why it was issued
 	Wanted      Profile
+	Unbidden    []time.Time // when the identity was issued neither because it was due nor because anybody wanted it, the last hour
 }
 
 // PlaceRow is the inventory's entry of a place: written before the place is, so that nothing of ours is ever lost.
@@ -139,6 +141,7 @@ func (s State) Clone() State {
 	s.CAs, s.Identities = clone(s.CAs), clone(s.Identities)
 	s.Places, s.Loads = clone(s.Places), clone(s.Loads)
 	s.Owners, s.Wishes = clone(s.Owners), clone(s.Wishes)
+	s.Failures = clone(s.Failures)
 	return s
 }
 

@@ -258,8 +258,8 @@ func TestFullDisk(t *testing.T) {
 			e.converge()
 			time.Sleep(time.Second)
 		}
-		if s := e.state("roots", time.Now()); s.State != reconcile.Progressing {
-			t.Errorf("%s (%s), want Progressing", s.State, s.Reason)
+		if s := e.state("roots", time.Now()); s.State != reconcile.Failed || s.Reason != "place roots in /srv/roots: struck" {
+			t.Errorf("%s (%s), want Failed, with the error", s.State, s.Reason)
 		}
 		refuse = false
 		e.steady()

@@ -85,7 +85,10 @@ type TargetStatus struct {
 
 // Assess says where everything stands. It is pure.
 func Assess(s *spec.Spec, w World, plan Plan) Status {
-	a := assessor{view: newView(s, &w), plan: plan, steps: map[string][]Step{}, said: map[string]Refusal{}, ends: map[string]time.Time{}}
+	a := assessor{
+		view: newView(s, &w), plan: plan, steps: map[string][]Step{}, failed: plan.failed(), said: map[string]Refusal{},
+		ends: map[string]time.Time{},
+	}
 	for _, st := range plan.Steps {
 		a.steps[st.Action.Subject()] = append(a.steps[st.Action.Subject()], st)
 	}
@@ -121,7 +124,7 @@ func (a assessor) swarm(host string) *SwarmStatus {
 	if r, ok := a.said[ofSwarm(host)]; ok {
 		out.Reason, out.Hint = r.Reason, r.Hint
 	} else if steps := a.steps[ofSwarm(host)]; len(steps) > 0 {
-		out.Reason = steps[0].Reason
+		out.Reason = steps[0].Why()
 	} else if swarm.CA.Rotating {
 		out.Reason = "its root is being rotated: " + swarm.CA.progress()
 	}
@@ -130,10 +133,11 @@ func (a assessor) swarm(host string) *SwarmStatus {
 
 type assessor struct {
 	*view
-	plan  Plan
-	steps map[string][]Step
-	said  map[string]Refusal
-	ends  map[string]time.Time // of certificates that servers present, by their DER
+	plan   Plan
+	steps  map[string][]Step
+	failed map[string]*Step
+	said   map[string]Refusal
+	ends   map[string]time.Time // of certificates that servers present, by their DER
 }
 
 func (a assessor) identity(id *spec.Identity) IdentityStatus {
@@ -148,7 +152,7 @@ func (a assessor) identity(id *spec.Identity) IdentityStatus {
 	if r, ok := a.said[subject]; ok {
 		out.Reason = r.Reason
 	} else if len(a.steps[subject]) > 0 {
-		out.Reason = a.steps[subject][0].Reason
+		out.Reason = a.steps[subject][0].Why()
 	}
 	return out
 }
@@ -224,6 +228,12 @@ func (a assessor) judge(b *spec.Binding, out *BindingStatus, end time.Time) {
 		set(said.State, said.Reason, said.Hint)
 	case out.Issued != nil && !*out.Issued && len(steps) == 0 && !hasSaid:
 		set(Blocked, a.said["identity/"+b.Identity.Name].Reason, "")
+	case a.failed[subject] != nil:
+		f := a.failed[subject]
+		set(Failed, f.Action.String()+": "+f.Failed.Error, f.Failed.hint())
+		if f.Action.Subject() != subject && out.Served != nil && *out.Served { // what it has is good still
+			out.State = Progressing
+		}
 	case len(steps) > 0 && out.Placed != nil && *out.Placed && a.behindWire(out):
 		reason, hint := a.lag(b, steps[0].Reason)
 		set(Stale, reason, hint)
@@ -262,6 +272,23 @@ func (a assessor) unseen(b *spec.Binding) string {
 		return fmt.Sprintf("%d of its tasks run on other nodes and cannot be probed from here: %s", n, why)
 	}
 	return "it cannot be probed from here"
+}
+
+// failed are the steps that failed the last time, by the subjects of them and of what comes after them.
+func (p Plan) failed() map[string]*Step {
+	bySubject, byStep := map[string]*Step{}, map[int]*Step{}
+	for i, s := range p.Steps {
+		var failed *Step
+		for _, id := range s.After {
+			failed = cmp.Or(failed, byStep[id])
+		}
+		if s.Failed.Count > 0 {
+			failed = &p.Steps[i]
+		}
+		byStep[s.ID] = failed
+		bySubject[s.Action.Subject()] = cmp.Or(bySubject[s.Action.Subject()], failed)
+	}
+	return bySubject
 }
 
 // ended says that a target serves a certificate that has expired, or "".

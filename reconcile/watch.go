@@ -6,11 +6,9 @@ import (
 )
 
 const (
-	together   = time.Second           // words that come within this time of the first make one pass
-	briefly    = 50 * time.Millisecond // … of changed places alone, which are written in several steps
-	firstRetry = time.Second
-	lastRetry  = 5 * time.Minute
-	glance     = time.Minute // timers stand still while a machine is suspended, its clock does not
+	together = time.Second           // words that come within this time of the first make one pass
+	briefly  = 50 * time.Millisecond // … of changed places alone, which are written in several steps
+	glance   = time.Minute           // timers stand still while a machine is suspended, its clock does not
 )
 
 // InPlaces is why a pass is made that need only look at the places that changed.

@@ -164,7 +164,7 @@ func (v *view) servedText(b *spec.Binding, c Container) string {
 func (v *view) next(plan Plan, b *spec.Binding, status BindingStatus) string {
 	for _, s := range plan.Steps {
 		if s.Action.Subject() == "binding/"+b.Name || (b.Identity != nil && s.Action.Subject() == "identity/"+b.Identity.Name) {
-			return fmt.Sprintf("apply will %s (%s)", s.Action, s.Reason)
+			return fmt.Sprintf("apply will %s (%s)", s.Action, s.Why())
 		}
 	}
 	switch {

@@ -13,6 +13,7 @@ type Fingerprint string
 // World is what one pass saw: values only, no handles, no keys but those in State.
 type World struct {
 	Now     time.Time
+	Built   time.Time // this program, if that is known
 	State   State
 	Fresh   bool                    // there is no store yet
 	Courier bool                    // couriers were allowed: what is beyond was beyond them too

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -34,6 +35,20 @@ func built() string {
 		return info.Main.Version
 	}
 	return "(devel)"
+}
+
+// builtAt is when the revision was committed that this was built from; zero if that is unknown.
+func builtAt() (at time.Time) {
+	info, _ := debug.ReadBuildInfo()
+	if info == nil {
+		return at
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.time" {
+			at, _ = time.Parse(time.RFC3339, s.Value)
+		}
+	}
+	return at
 }
 
 func (a *app) schemaCommand() *cobra.Command {

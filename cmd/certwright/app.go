@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"runtime/debug"
 	"strings"
@@ -133,7 +134,7 @@ func (a *app) open(ctx context.Context, writer bool) (*session, error) {
 		Providers: reconcile.Providers{
 			Store: st, Authority: &localca.CA{Passphrase: a.secret, Now: a.now}, Formats: formats.Formats{},
 			Places: places, Engines: engines, Swarms: engines, Prober: probe.Prober{},
-			Secret: a.secret, Roots: formats.Roots,
+			Secret: a.secret, Roots: formats.Roots, Log: a.logger(slog.LevelWarn), Built: builtAt(),
 		},
 		Spec: s, Clock: a.now, Settle: a.settle, Couriers: !a.noCouriers,
 	}

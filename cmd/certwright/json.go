@@ -26,13 +26,29 @@ func when(t time.Time) *string {
 }
 
 type stepDocument struct {
-	ID         int    `json:"id"`
-	Action     string `json:"action"`
-	Subject    string `json:"subject"`
-	Summary    string `json:"summary"`
-	Reason     string `json:"reason"`
-	After      []int  `json:"after"`
-	Interrupts bool   `json:"interrupts"`
+	ID         int              `json:"id"`
+	Action     string           `json:"action"`
+	Subject    string           `json:"subject"`
+	Summary    string           `json:"summary"`
+	Reason     string           `json:"reason"`
+	After      []int            `json:"after"`
+	Interrupts bool             `json:"interrupts"`
+	Failed     *failureDocument `json:"failed"`
+}
+
+type failureDocument struct {
+	Count int     `json:"count"`
+	At    *string `json:"at"`
+	Next  *string `json:"next"`
+	Error string  `json:"error"`
+}
+
+// failureJSON is null for a step that did not fail the last time.
+func failureJSON(f reconcile.Failure) *failureDocument {
+	if f.Count == 0 {
+		return nil
+	}
+	return &failureDocument{f.Count, when(f.At), when(f.Next), f.Error}
 }
 
 type refusalDocument struct {
@@ -60,6 +76,7 @@ func planJSON(p reconcile.Plan) planDocument {
 		d.Steps = append(d.Steps, stepDocument{
 			ID: s.ID, Action: s.Action.Kind(), Subject: s.Action.Subject(), Summary: s.Action.String(), Reason: s.Reason,
 			After: append([]int{}, s.After...), Interrupts: s.Action.Interrupts(),
+			Failed: failureJSON(s.Failed),
 		})
 	}
 	return d

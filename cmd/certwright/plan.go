@@ -112,7 +112,7 @@ func (a *app) planText(p reconcile.Plan) {
 	}
 	t := a.table()
 	for _, s := range p.Steps {
-		t.row(sign(s.Action), fmt.Sprint(s.ID), s.Action.String(), s.Reason, after(s))
+		t.row(sign(s.Action), fmt.Sprint(s.ID), s.Action.String(), s.Why(), after(s))
 	}
 	t.flush()
 	a.refusals("Blocked", red, p.Blocked)
@@ -190,7 +190,7 @@ func planMarkdown(w io.Writer, p reconcile.Plan) {
 		fmt.Fprint(w, "\n| | step | why |\n|---|---|---|\n")
 	}
 	for _, s := range p.Steps {
-		fmt.Fprintf(w, "| %d | %s | %s |\n", s.ID, cell(s.Action.String()), cell(s.Reason))
+		fmt.Fprintf(w, "| %d | %s | %s |\n", s.ID, cell(s.Action.String()), cell(s.Why()))
 	}
 	for _, r := range p.Blocked {
 		fmt.Fprintf(w, "\n> **Blocked** %s\n", quotation(r))

@@ -30,7 +30,7 @@ func (a *app) watchCommand() *cobra.Command {
 		Long: "Apply now, and whenever something changes or is due.\n\n" +
 			"It looks again after events of the engine, a change of tls.yaml, SIGHUP, when a renewal is due, and after --interval\n" +
 			"at the latest. A tls.yaml that cannot be used is reported, and the last good one stays in force. What fails is tried\n" +
-			"again after a second, then less and less often, up to five minutes. SIGTERM ends it between two steps.\n\n" +
+			"again after a second, then less and less often, as its cause wants, and stops nothing else. SIGTERM ends it between two steps.\n\n" +
 			"It prints a line for each step and for each binding whose state changes, and nothing else.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -112,7 +112,7 @@ func (w *watching) pass(ctx context.Context, why string) (time.Time, bool) {
 	}
 	s := w.session
 	defer w.refusals()
-	scope, changed := reconcile.Scope{Prune: reconcile.PruneSome}, w.places.begin()
+	scope, changed := reconcile.Scope{Prune: reconcile.PruneSome, Patient: true}, w.places.begin()
 	if why == reconcile.InPlaces && s.applier.Known {
 		scope.Only = w.only(changed)
 	}

@@ -25,7 +25,7 @@ func (s *Store) Backup(ctx context.Context, w io.Writer, passphrase []byte) erro
 		return fmt.Errorf("backup: %w", err)
 	}
 	h := s.seen.header
-	h.Certwright, h.Parts, h.Before = kindBackup, 0, nil
+	h.Certwright, h.Format, h.Parts, h.Before = kindBackup, format, 0, nil
 	file, err := wrap(h, encode(state), key, s.o.Rand)
 	if err != nil {
 		return fmt.Errorf("backup: %w", err)

@@ -14,6 +14,7 @@ import (
 // state has tens of thousands of strings, and to allocate each would take longer than all the rest.
 type codec struct {
 	writing bool
+	format  int    // of the document
 	buf     []byte // what has been written, or what is left to read
 	left    string // reading: the same as buf
 	err     error  // the first fault found while reading; nothing is read after it

@@ -15,12 +15,15 @@ import (
 func TestDocumentIsStrict(t *testing.T) {
 	good := encode(with(1))
 	for n := range good {
-		if _, err := decode(good[:n]); err == nil {
+		if _, err := decode(good[:n], format); err == nil {
 			t.Fatalf("the first %d of %d bytes decode", n, len(good))
 		}
 	}
-	if _, err := decode(append(bytes.Clone(good), 0)); err == nil {
+	if _, err := decode(append(bytes.Clone(good), 0), format); err == nil {
 		t.Error("a document with more behind it decodes")
+	}
+	if _, err := decode(good, 1); err == nil {
+		t.Error("a document of format 2 decodes as one of format 1")
 	}
 }
 

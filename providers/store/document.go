@@ -10,14 +10,15 @@ import (
 
 // encode gives the document of s: the bytes that a state file carries, still in clear.
 func encode(s reconcile.State) []byte {
-	c := codec{writing: true, index: map[string]uint64{}, buf: make([]byte, 0, 4096+1536*len(s.Identities))}
+	c := codec{writing: true, format: format, index: map[string]uint64{}, buf: make([]byte, 0, 4096+1536*len(s.Identities))}
 	state(&c, &s)
 	return c.buf
 }
 
-// decode is the inverse of encode. The certificates and keys share their memory with document.
-func decode(document []byte) (reconcile.State, error) {
-	c := codec{buf: document, left: string(document)}
+// decode is the inverse of encode, for a document of any format there was. The certificates and keys share their memory
+// with it.
+func decode(document []byte, format int) (reconcile.State, error) {
+	c := codec{format: format, buf: document, left: string(document)}
 	var s reconcile.State
 	state(&c, &s)
 	if c.err == nil && len(c.buf) > 0 {
@@ -29,8 +30,8 @@ func decode(document []byte) (reconcile.State, error) {
 	return s, nil
 }
 
-// The rest is format 1 of the document, type by type. What follows here is what every later version must read:
-// a change in it is a new format.
+// The rest is the document, type by type. What follows here is what every later version must read: a change in it is a new
+// format, and what a format brought is marked with its number.
 
 func state(c *codec, s *reconcile.State) {
 	text(c, &s.Installation)
@@ -41,6 +42,9 @@ func state(c *codec, s *reconcile.State) {
 	table(c, &s.Loads, strings.Compare, text, load)
 	table(c, &s.Owners, strings.Compare, text, owner)
 	table(c, &s.Wishes, strings.Compare, text, wish)
+	if c.format >= 2 {
+		table(c, &s.Failures, strings.Compare, text, failure)
+	}
 }
 
 func ca(c *codec, a *reconcile.CA) {
@@ -81,6 +85,9 @@ func issued(c *codec, i *reconcile.Issued) {
 	subject(c, &i.Wanted.Subject)
 	text(c, &i.Wanted.Key)
 	number(c, &i.Wanted.Lifetime)
+	if c.format >= 2 {
+		list(c, &i.Unbidden, (*codec).moment)
+	}
 }
 
 func key(c *codec, k *reconcile.PrivateKey) {
@@ -155,4 +162,13 @@ func wish(c *codec, w *reconcile.Wish) {
 	c.moment(&w.At)
 	text(c, &w.Serial)
 	c.flag(&w.Adopt)
+}
+
+func failure(c *codec, f *reconcile.Failure) {
+	number(c, &f.Count)
+	c.moment(&f.At)
+	c.moment(&f.Next)
+	c.flag(&f.Refused)
+	text(c, &f.About)
+	text(c, &f.Error)
 }

@@ -60,15 +60,17 @@ func FuzzDocument(f *testing.F) {
 	f.Add(encode(with(1)))
 	f.Add(encode(reconcile.State{}))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if state, err := decode(data); err == nil {
-			rewritten(t, state)
+		for old := 1; old <= format; old++ {
+			if state, err := decode(data, old); err == nil {
+				rewritten(t, state)
+			}
 		}
 	})
 }
 
 func rewritten(t *testing.T, state reconcile.State) {
 	t.Helper()
-	again, err := decode(encode(state))
+	again, err := decode(encode(state), format)
 	must(t, err)
 	same(t, state, again)
 }

@@ -149,7 +149,7 @@ func openState(h header, line, rest []byte, key *sealer) (reconcile.State, error
 	if err != nil {
 		return reconcile.State{}, err
 	}
-	state, err := decode(document)
+	state, err := decode(document, h.Format)
 	if err == nil && (state.Installation != h.Installation || state.Project != h.Project) {
 		err = errMixed
 	}

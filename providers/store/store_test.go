@@ -92,7 +92,8 @@ func with(n int) reconcile.State {
 		Identities: map[string]reconcile.Issued{"web": {
 			Serial: fmt.Sprintf("%032x", n), Certificate: []byte("a leaf"), Chain: chain[:1], Root: root,
 			Key: secret("leaf", n), CA: "internal", NotAfter: at.AddDate(0, 1, 0), Reason: "not issued",
-			Wanted: reconcile.Profile{Names: []string{"dns:web"}, Key: "ecdsa-p256", Lifetime: 720 * time.Hour},
+			Wanted:   reconcile.Profile{Names: []string{"dns:web"}, Key: "ecdsa-p256", Lifetime: 720 * time.Hour},
+			Unbidden: []time.Time{at},
 		}},
 		Places: map[reconcile.Location]reconcile.PlaceRow{
 			{Host: "local", Dir: "/srv/web"}:              {Binding: "web", Files: []string{"ca.pem"}, At: at},
@@ -101,6 +102,9 @@ func with(n int) reconcile.State {
 		Loads:  map[string]reconcile.Load{"local/container/web": {Target: "cafe", Proved: true, Rung: 1, Served: "02", At: at}},
 		Owners: map[string]reconcile.Owner{"cafe/nginx": {UID: 101, GID: 101}},
 		Wishes: map[string]reconcile.Wish{"identity/web": {At: at, Serial: "01"}},
+		Failures: map[string]reconcile.Failure{"identity/web issue": {
+			Count: 3, At: at, Next: at.Add(time.Hour), Refused: true, About: "f", Error: "refused",
+		}},
 	}
 }
 

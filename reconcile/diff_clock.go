@@ -1,0 +1,33 @@
+package reconcile
+
+import (
+	"fmt"
+	"time"
+)
+
+// Certificates are dated back by up to an hour, for peers whose clocks are behind. Ours may be as far behind what it was
+// (RELIABILITY.md I26), as after a correction.
+const clockSlack = time.Hour
+
+// clock blocks what would be issued by a clock that cannot be right, as that of a machine that wakes in 1970: what it dates
+// is dead. It is behind what the store has seen issued, or behind this program. A clock that is ahead renews everything
+// once, which costs nothing but work; no root ever goes because of the time.
+func (d *differ) clock() {
+	newest, what, hint := d.w.Built, "certwright was built", "set the clock of this machine"
+	for name, ca := range Sorted(d.w.State.CAs) {
+		for _, g := range ca.Generations {
+			if g.Created.After(newest) {
+				newest, what = g.Created, "CA "+name+" was made"
+			}
+		}
+	}
+	for name, i := range Sorted(d.w.State.Identities) {
+		if i.IssuedAt.After(newest) {
+			newest, what = i.IssuedAt, "identity "+name+" was issued"
+			hint = "set the clock of this machine; if it is right now, and was not then, `certwright rotate identity/" + name + "` issues that one again"
+		}
+	}
+	if newest.Sub(d.w.Now) > clockSlack {
+		d.refuse(Blocked, "clock", fmt.Sprintf("it says %s, but %s at %s: nothing is issued", stamp(d.w.Now), what, stamp(newest)), hint)
+	}
+}
