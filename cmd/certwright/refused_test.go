@@ -225,3 +225,50 @@ func (s scene) read(name string) string {
 	}
 	return string(data)
 }
+
+// TestWatchBehindAProxyOfASwarm refuses what a service, the store in the Swarm and the Swarm's own CA take, in the order in
+// which a first pass comes to it: what was refused was not done.
+func TestWatchBehindAProxyOfASwarm(t *testing.T) {
+	t.Parallel()
+	s := newSwarmScene(t, nil)
+	p := newAllowing(t, s.m.Socket)
+	text := `version: 1
+project: shop
+store: {swarm: {}, passphrase: {env: CERTWRIGHT_PASSPHRASE}}
+swarm: {nodeCertLifetime: 720h}
+cas:
+  internal: {local: {lifetime: 10y}}
+identities:
+  api: {ca: internal, names: [api.test]}
+bindings:
+  api: {identity: api, service: ` + s.name + `, secret: {}}
+`
+	if err := os.WriteFile(filepath.Join(s.dir, "tls.yaml"), []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	behind := command{t: t, dir: s.dir, vars: map[string]string{"DOCKER_HOST": "unix://" + p.socket, "CERTWRIGHT_PASSPHRASE": swarmPassphrase}}
+	for _, call := range []string{
+		"GET /services", "GET /tasks", "GET /secrets", "GET /configs", "POST /configs/create", "POST /secrets/create",
+		"GET /services/{id}", "POST /services/{id}/update", "POST /swarm/update", "GET /nodes", "GET /swarm",
+	} {
+		method, path, _ := strings.Cut(call, " ")
+		p.refuses(docker.Call{Method: method, Path: path})
+		behind.watch(func(said string) error {
+			name := call + " is refused (403"
+			if call == "GET /nodes" || call == "GET /swarm" { // watch says nothing of the Swarm's own CA but what it does to it
+				name = `"` + call + ` is refused"`
+			}
+			if !strings.Contains(said, name) {
+				return errors.New("it does not name " + call)
+			}
+			return nil
+		})
+	}
+	p.refuses(docker.Call{})
+	behind.watch(func(said string) error {
+		if !strings.Contains(said, "let the Swarm's node certificates live 30d") {
+			return errors.New("it has not set the life of node certificates")
+		}
+		return nil
+	})
+}

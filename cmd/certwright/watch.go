@@ -109,7 +109,6 @@ func (w *watching) pass(ctx context.Context, why string) (time.Time, bool) {
 		w.fails(err)
 		return time.Time{}, false
 	}
-	w.say("store", "", slog.LevelInfo)
 	s.applier.Known = s.applier.Known || !out.World.Fresh
 	status := reconcile.Assess(s.spec, out.World, out.Plan)
 	blame(&status, out)
@@ -121,6 +120,11 @@ func (w *watching) pass(ctx context.Context, why string) (time.Time, bool) {
 		w.say("binding/"+b.Name, string(b.State)+": "+b.Reason, level, "state", b.State, "reason", b.Reason, "hint", b.Hint)
 	}
 	w.stands = inALine(status)
+	if out.Err != nil && len(out.Failed) == 0 { // of no step: what the first one needs could not be written
+		w.fails(out.Err)
+	} else {
+		w.say("store", "", slog.LevelInfo)
+	}
 	return out.Plan.Next, out.Err == nil
 }
 
