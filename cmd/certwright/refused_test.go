@@ -235,7 +235,6 @@ func TestWatchBehindAProxyOfASwarm(t *testing.T) {
 	text := `version: 1
 project: shop
 store: {swarm: {}, passphrase: {env: CERTWRIGHT_PASSPHRASE}}
-swarm: {nodeCertLifetime: 720h}
 cas:
   internal: {local: {lifetime: 10y}}
 identities:
@@ -243,15 +242,21 @@ identities:
 bindings:
   api: {identity: api, service: ` + s.name + `, secret: {}}
 `
-	if err := os.WriteFile(filepath.Join(s.dir, "tls.yaml"), []byte(text), 0o644); err != nil {
-		t.Fatal(err)
+	wanted := func(text string) {
+		if err := os.WriteFile(filepath.Join(s.dir, "tls.yaml"), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
+	wanted(text)
 	behind := command{t: t, dir: s.dir, vars: map[string]string{"DOCKER_HOST": "unix://" + p.socket, "CERTWRIGHT_PASSPHRASE": swarmPassphrase}}
 	for _, call := range []string{
 		"GET /services", "GET /tasks", "GET /secrets", "GET /configs", "POST /configs/create", "POST /secrets/create",
 		"GET /services/{id}", "POST /services/{id}/update", "POST /swarm/update", "GET /nodes", "GET /swarm",
 	} {
 		method, path, _ := strings.Cut(call, " ")
+		if call == "POST /swarm/update" { // nothing waits for it, so it is not asked for before
+			wanted(text + "swarm: {nodeCertLifetime: 720h}\n")
+		}
 		p.refuses(docker.Call{Method: method, Path: path})
 		behind.watch(func(said string) error {
 			name := call + " is refused (403"
