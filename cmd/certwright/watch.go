@@ -129,7 +129,6 @@ func (w *watching) pass(ctx context.Context, why string) (time.Time, bool) {
 		w.fails(err)
 		return time.Time{}, false
 	}
-	w.say("store", "", slog.LevelInfo)
 	s.applier.Known = s.applier.Known || !out.World.Fresh
 	status := reconcile.Assess(s.spec, out.World, out.Plan)
 	blame(&status, out)
@@ -150,6 +149,11 @@ func (w *watching) pass(ctx context.Context, why string) (time.Time, bool) {
 		w.stands = inALine(status)
 	} else if !out.Plan.Empty() || len(out.Plan.Blocked) > 0 {
 		w.word("places changed and are not as they should be")
+	}
+	if out.Err != nil && len(out.Failed) == 0 { // of no step: what the first one needs could not be written
+		w.fails(out.Err)
+	} else {
+		w.say("store", "", slog.LevelInfo)
 	}
 	return out.Plan.Next, out.Err == nil
 }

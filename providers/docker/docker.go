@@ -17,6 +17,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -261,6 +262,8 @@ func (es Engines) UpdateSwarm(ctx context.Context, host string, u reconcile.Swar
 func (e *Engine) silence(err error) string {
 	hint := "start it, or name another with --host, --context or DOCKER_HOST"
 	switch {
+	case slices.Contains(e.Refused(), ping) && errdefs.IsInvalidArgument(err): // they have not agreed on a version
+		return fmt.Sprintf("engine %s at %s: %s is refused: %s", e.host, e.end.address, ping, AllowIt)
 	case errdefs.IsPermissionDenied(err):
 		return fmt.Sprintf("engine %s at %s: %s", e.host, e.end.address, strings.TrimPrefix(err.Error(), "Error response from daemon: "))
 	case errors.Is(err, os.ErrPermission):

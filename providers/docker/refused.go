@@ -17,6 +17,8 @@ import (
 // AllowIt is what to do about a call that is refused.
 const AllowIt = "allow it in the proxy before the engine; docs/security.md lists all that certwright asks"
 
+const ping = "HEAD /_ping"
+
 // Refused are the calls, as Calls has them, that were refused so far: by a proxy before the engine, mostly. Some do not show in
 // any other way, since what they are for is done without them.
 func (e *Engine) Refused() []string {
