@@ -48,8 +48,13 @@ func (v *view) reach(ctx context.Context, p Providers, bindings []*spec.Binding,
 	var recalls []func()
 	for host, networks := range missing {
 		slices.Sort(networks)
-		at, recall, err := p.Swarms.Outposts(ctx, host, slices.Compact(networks))
-		w.err[host], recalls = err, append(recalls, recall)
+		var at map[string]string
+		w.err[host] = p.guard(func() (err error) {
+			var recall func()
+			at, recall, err = p.Swarms.Outposts(ctx, host, slices.Compact(networks))
+			recalls = append(recalls, recall)
+			return err
+		})
 		for network, id := range at {
 			w.via[[2]string{host, network}] = id
 		}

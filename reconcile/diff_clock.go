@@ -18,6 +18,7 @@ func (d *differ) clock() {
 		for _, g := range ca.Generations {
 			if g.Created.After(newest) {
 				newest, what = g.Created, "CA "+name+" was made"
+				hint = "set the clock of this machine; if it is right now, and was not then, give the CA another name in the spec"
 			}
 		}
 	}

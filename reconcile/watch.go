@@ -42,9 +42,13 @@ func (w Watcher) Watch(ctx context.Context) {
 		if !next.IsZero() && next.Before(due) {
 			due, reason = next.Round(0), "due"
 		}
-		if retry = min(max(2*retry, firstRetry), lastRetry); ok {
+		switch {
+		case !ok:
+			retry = min(max(2*retry, firstRetry), lastRetry)
+		case why != InPlaces:
 			retry = 0
-		} else if again := now.Add(retry); again.Before(due) {
+		}
+		if again := now.Add(retry); !ok && again.Before(due) {
 			due, reason = again, "again after a failure"
 		}
 	}

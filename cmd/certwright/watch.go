@@ -10,6 +10,8 @@ import (
 	"os/signal"
 	"path/filepath"
 	"reflect"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -53,6 +55,7 @@ type watching struct {
 	deaf    context.CancelFunc // ends what listens to the session's engine
 	places  *watchedPlaces
 	wake    chan string
+	read    string            // the stamp of the spec's files as they were read last
 	said    map[string]string // what was said last, by subject
 	systemd systemd
 	stands  string      // what is said of the last pass in a line
@@ -105,7 +108,7 @@ func (w *watching) word(what string) { wake(w.wake, what) }
 func (w *watching) pass(ctx context.Context, why string) (time.Time, bool) {
 	w.log.Debug("pass", "because", why)
 	if why != reconcile.InPlaces || w.session == nil { // a spec that changes says so itself
-		if err := w.prepare(ctx); err != nil {
+		if err := w.prepare(ctx, why); err != nil {
 			w.fails(err)
 			return time.Time{}, false
 		}
@@ -147,8 +150,8 @@ func (w *watching) pass(ctx context.Context, why string) (time.Time, bool) {
 	}
 	if len(scope.Only) == 0 {
 		w.stands = inALine(status)
-	} else if !out.Plan.Empty() || len(out.Plan.Blocked) > 0 {
-		w.word("places changed and are not as they should be")
+	} else if !out.Plan.Empty() || len(out.Plan.Blocked) > 0 || slices.ContainsFunc(out.Done, concernsOthers) {
+		w.word("places changed, and that is not all")
 	}
 	if out.Err != nil && len(out.Failed) == 0 { // of no step: what the first one needs could not be written
 		w.fails(out.Err)
@@ -160,7 +163,13 @@ func (w *watching) pass(ctx context.Context, why string) (time.Time, bool) {
 
 // refusals says of calls to the engine that they are refused, also of those that are done without.
 func (w *watching) refusals() {
-	for _, call := range w.session.engine.Refused() {
+	refused := w.session.engine.Refused()
+	for subject, said := range w.said {
+		if call, is := strings.CutPrefix(subject, "engine/"); is && said != "" && !slices.Contains(refused, call) {
+			w.say(subject, "", slog.LevelInfo)
+		}
+	}
+	for _, call := range refused {
 		w.say("engine/"+call, call+" is refused", slog.LevelWarn, "hint", docker.AllowIt)
 	}
 }
@@ -176,8 +185,14 @@ func (w *watching) fails(err error) {
 	w.say("store", err.Error(), slog.LevelError)
 }
 
-// prepare takes the spec as it is now, if that is good and another one.
-func (w *watching) prepare(ctx context.Context) error {
+// prepare takes the spec as it is now, if that is good and another one. That its files are the same is good enough most times,
+// and their times may deceive.
+func (w *watching) prepare(ctx context.Context, why string) error {
+	files := w.stamp()
+	if w.session != nil && files == w.read && why != "SIGHUP" && why != "interval" {
+		return nil
+	}
+	w.read = "" // until all has gone well
 	s, err := w.a.load()
 	switch {
 	case err != nil && w.session == nil:
@@ -187,6 +202,7 @@ func (w *watching) prepare(ctx context.Context) error {
 		return nil
 	}
 	if w.session != nil && reflect.DeepEqual(s, w.session.spec) {
+		w.read = files
 		w.say("spec", "", slog.LevelInfo)
 		return nil
 	}
@@ -208,9 +224,9 @@ func (w *watching) prepare(ctx context.Context) error {
 		next.applier.Known = w.session.applier.Known && was.Directory == is.Directory && was.Swarm == is.Swarm
 	}
 	w.end()
-	w.session = next
+	w.session, w.read = next, files
 	w.session.applier.Report = w.step
-	w.session.applier.Prober = heard{w.session.applier.Prober, w.systemd.busy}
+	w.session.applier.Prober = heard{w.session.applier.Prober, w.alive}
 	w.systemd.expect(next.spec)
 	listening, deaf := context.WithCancel(ctx)
 	w.deaf = deaf
@@ -226,10 +242,19 @@ func (w *watching) end() {
 	}
 }
 
+// alive says that a pass gets on, to whoever would end it otherwise.
+func (w *watching) alive() {
+	w.systemd.busy()
+	w.web.Moved(w.systemd.patience)
+}
+
 // step says what was done, and why.
 func (w *watching) step(e reconcile.Event) {
-	w.systemd.busy()
+	w.alive()
 	w.web.Step(e)
+	if place, is := e.Step.Action.(reconcile.Place); is && e.Done && e.Err == nil {
+		w.places.seen(place.Binding)
+	}
 	switch {
 	case e.Said != "":
 		w.log.Info("step", "action", e.Step.Action.String(), "says", e.Said)
@@ -285,6 +310,9 @@ func (w *watching) stamp() string {
 		for _, path := range paths {
 			if info, err := os.Stat(path); err == nil {
 				stamp += fmt.Sprintln(path, info.Size(), info.ModTime().UnixNano())
+				if is, ok := info.Sys().(*syscall.Stat_t); ok {
+					stamp += fmt.Sprintln(is.Ino, is.Ctim)
+				}
 			}
 		}
 	}

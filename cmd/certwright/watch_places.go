@@ -19,6 +19,7 @@ type watchedPlaces struct {
 	all     chan<- string
 	at      map[reconcile.Location][]string // bindings by place, when dirs was made
 	dirs    []string
+	of      map[string][]string // directories by binding
 
 	mu       sync.Mutex
 	bindings map[string][]string // by directory
@@ -49,14 +50,26 @@ func (p *watchedPlaces) say(dir string) {
 
 // begin gives the bindings whose places changed. What is heard from now on is kept until left.
 func (p *watchedPlaces) begin() []string {
-	if p.watcher != nil {
-		p.watcher.Pause()
-	}
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	changed := slices.Sorted(maps.Keys(p.changed))
 	clear(p.changed)
+	p.mu.Unlock()
+	if p.watcher != nil {
+		p.watcher.Pause()
+		for _, b := range changed {
+			p.seen(b)
+		}
+	}
 	return changed
+}
+
+// seen says that the places of a binding are looked at next.
+func (p *watchedPlaces) seen(binding string) {
+	if p.watcher != nil {
+		for _, dir := range p.of[binding] {
+			p.watcher.Seen(dir)
+		}
+	}
 }
 
 // left says that the places of some bindings are as they were left now. After a pass over everything it looks where the
@@ -66,13 +79,16 @@ func (p *watchedPlaces) left(ctx context.Context, at map[reconcile.Location][]st
 		return nil
 	}
 	if at != nil && !maps.EqualFunc(at, p.at, slices.Equal) {
-		p.at, p.dirs = at, nil
+		p.at, p.dirs, p.of = at, nil, map[string][]string{}
 		bindings := map[string][]string{}
 		for location, dir := range places.Here(ctx, slices.Collect(maps.Keys(at))) {
 			if bindings[dir] == nil {
 				p.dirs = append(p.dirs, dir)
 			}
 			bindings[dir] = append(bindings[dir], at[location]...)
+			for _, b := range at[location] {
+				p.of[b] = append(p.of[b], dir)
+			}
 		}
 		p.mu.Lock()
 		p.bindings = bindings
@@ -124,4 +140,13 @@ func (w *watching) leave(ctx context.Context, out reconcile.Outcome, looked []st
 // only are the bindings of the spec among some; all of them if none is.
 func (w *watching) only(names []string) []string {
 	return slices.DeleteFunc(names, func(n string) bool { return w.session.spec.BindingByName(n) == nil })
+}
+
+// concernsOthers reports whether what was done for one binding may be something to another.
+func concernsOthers(s reconcile.Step) bool {
+	switch s.Action.(type) {
+	case reconcile.Place, reconcile.Reload:
+		return false
+	}
+	return true
 }

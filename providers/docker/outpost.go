@@ -14,8 +14,8 @@ import (
 const (
 	// outpostTimeout is enough for Swarm to start a task on this node.
 	outpostTimeout = 20 * time.Second
-	// outpostLife is how long an outpost stays that nobody takes back, since its certwright was killed.
-	outpostLife = 5 * time.Minute
+	// outpostLife is how long an outpost stays that nobody takes back, since its certwright was killed: longer than a look.
+	outpostLife = 15 * time.Minute
 	// swarmService is the label that Swarm puts on the containers of a service's tasks.
 	swarmService = "com.docker.swarm.service.id"
 )
@@ -31,7 +31,6 @@ func (e *Engine) Outposts(ctx context.Context, networks []string) (at map[string
 	if err != nil {
 		return nil, func() {}, fmt.Errorf("outpost: %w", err)
 	}
-	e.sweepOutposts(ctx)
 	names := make([]string, len(networks))
 	ids, errs := make([]string, len(networks)), make([]error, len(networks))
 	var all sync.WaitGroup
@@ -73,28 +72,31 @@ func (e *Engine) outpost(ctx context.Context, name, image, network string) (id s
 	if err != nil {
 		return "", err
 	}
-	for {
+	for begun := time.Now(); ; {
 		found, err := e.cli.ContainerList(ctx, container.ListOptions{Filters: filters.NewArgs(filters.Arg("label", swarmService+"="+service))})
 		if err == nil && len(found) > 0 && found[0].State == container.StateRunning {
 			return found[0].ID, nil
 		}
+		if time.Since(begun) > time.Second { // one that Swarm cannot place, as on a drained node, is not waited for
+			if err := e.unplaced(ctx, service); err != nil {
+				return "", err
+			}
+		}
 		select {
 		case <-ctx.Done():
-			return "", e.idle(context.WithoutCancel(ctx), service)
+			return "", fmt.Errorf("its task does not run after %s", outpostTimeout)
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
 }
 
-// idle says why the task of an outpost does not run.
-func (e *Engine) idle(ctx context.Context, service string) error {
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
-	defer cancel()
+// unplaced says why Swarm gives the task of an outpost no node, or why it does not run there.
+func (e *Engine) unplaced(ctx context.Context, service string) error {
 	tasks, err := e.cli.TaskList(ctx, swarm.TaskListOptions{Filters: filters.NewArgs(filters.Arg("service", service))})
 	if err == nil && len(tasks) > 0 && tasks[0].Status.Err != "" {
 		return fmt.Errorf("its task is %s: %s", tasks[0].Status.State, tasks[0].Status.Err)
 	}
-	return fmt.Errorf("its task does not run after %s", outpostTimeout)
+	return nil
 }
 
 // outpostSpec is a service of one task on this node that sees nothing but its network. Its image is named by its id: by a
@@ -121,7 +123,8 @@ func (e *Engine) outpostSpec(ctx context.Context, name, image, network string) (
 			RestartPolicy: &swarm.RestartPolicy{Condition: swarm.RestartPolicyConditionNone},
 			LogDriver:     &swarm.Driver{Name: "none"},
 		},
-		Mode: swarm.ServiceMode{Replicated: &swarm.ReplicatedService{Replicas: &one}},
+		Mode:         swarm.ServiceMode{Replicated: &swarm.ReplicatedService{Replicas: &one}},
+		EndpointSpec: &swarm.EndpointSpec{Mode: swarm.ResolutionModeDNSRR}, // nobody needs a virtual address of it
 	}, nil
 }
 
@@ -133,18 +136,12 @@ func (e *Engine) removeOutpost(ctx context.Context, name string) {
 	_ = e.o.Around.Do("DELETE /services/{id}", func() error { return e.cli.ServiceRemove(ctx, name) })
 }
 
-// sweepOutposts removes what is left of outposts whose certwright was killed.
-func (e *Engine) sweepOutposts(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
-	defer cancel()
-	list, err := e.cli.ServiceList(ctx, swarm.ServiceListOptions{Filters: filters.NewArgs(
-		filters.Arg("label", labelCourier+"=1"), filters.Arg("label", labelProject+"="+e.o.Project),
-	)})
-	if err != nil {
-		return // making the next one says so, too
-	}
-	for _, s := range list {
-		if e.o.Now().Sub(s.CreatedAt) > outpostLife {
+// sweepOutposts removes what is left of outposts whose certwright was killed. As long as one is there its network cannot be
+// removed.
+func (e *Engine) sweepOutposts(ctx context.Context, services []swarm.Service) {
+	for _, s := range services {
+		l := s.Spec.Labels
+		if l[labelCourier] == "1" && l[labelProject] == e.o.Project && e.o.Now().Sub(s.CreatedAt) > outpostLife {
 			e.removeOutpost(ctx, s.ID)
 		}
 	}

@@ -19,7 +19,7 @@ const AllowIt = "allow it in the proxy before the engine; docs/security.md lists
 
 const ping = "HEAD /_ping"
 
-// Refused are the calls, as Calls has them, that were refused so far: by a proxy before the engine, mostly. Some do not show in
+// Refused are the calls, as Calls has them, that were refused the last time: by a proxy before the engine, mostly. Some do not show in
 // any other way, since what they are for is done without them.
 func (e *Engine) Refused() []string {
 	e.refused.mu.Lock()
@@ -44,6 +44,15 @@ func (r *refusals) note(call, status string) string {
 	return fmt.Sprintf("%s is refused (%s): %s", call, status, AllowIt)
 }
 
+// allowed forgets that a call was refused.
+func (r *refusals) allowed(method, path string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.calls) > 0 {
+		delete(r.calls, callOf(method, path))
+	}
+}
+
 // isRefusal reports whether a status is what proxies answer: some refuse a method with 405, of which an engine makes no use.
 func isRefusal(status int) bool {
 	return status == http.StatusForbidden || status == http.StatusMethodNotAllowed
@@ -59,6 +68,9 @@ type refusing struct {
 // RoundTrip implements http.RoundTripper.
 func (f refusing) RoundTrip(r *http.Request) (*http.Response, error) {
 	answer, err := f.RoundTripper.RoundTrip(r)
+	if err == nil && !isRefusal(answer.StatusCode) {
+		f.allowed(r.Method, r.URL.Path)
+	}
 	if err != nil || !isRefusal(answer.StatusCode) {
 		return answer, err
 	}

@@ -144,3 +144,21 @@ func TestEventsRefused(t *testing.T) {
 		t.Errorf("it said %q", said)
 	}
 }
+
+// TestAllowedAgain forgets a refusal once the call is let through.
+func TestAllowedAgain(t *testing.T) {
+	refuse := true
+	e := refuser(t, func(asked string) (int, string) {
+		if refuse && asked == "GET /containers/json" {
+			return http.StatusForbidden, "Forbidden"
+		}
+		return http.StatusOK, "[]"
+	})
+	_ = e.List(soon(t))
+	before := e.Refused()
+	refuse = false
+	_ = e.List(soon(t))
+	if after := e.Refused(); len(before) != 1 || len(after) != 0 {
+		t.Errorf("refused were %q, and are %q", before, after)
+	}
+}

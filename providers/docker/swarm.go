@@ -32,6 +32,7 @@ func (e *Engine) Swarm(ctx context.Context) reconcile.Swarm {
 	if err != nil {
 		return reconcile.Swarm{Err: e.noManager(err)}
 	}
+	e.sweepOutposts(ctx, services)
 	tasks, err := e.cli.TaskList(ctx, swarm.TaskListOptions{})
 	if err != nil {
 		return reconcile.Swarm{Err: e.noManager(err)}
@@ -47,6 +48,9 @@ func (e *Engine) Swarm(ctx context.Context) reconcile.Swarm {
 	}
 	s := reconcile.Swarm{CA: e.SwarmCA(ctx)}
 	for _, x := range services {
+		if x.Spec.Labels[labelCourier] != "" {
+			continue
+		}
 		s.Services = append(s.Services, service(x))
 	}
 	for _, x := range tasks {
@@ -318,9 +322,13 @@ func give(c *swarm.ContainerSpec, refs []reconcile.SecretRef) {
 	for _, g := range refs {
 		uid, gid := strconv.Itoa(g.UID), strconv.Itoa(g.GID)
 		if g.Config {
+			target := g.Target
+			if !path.IsAbs(target) {
+				target = reconcile.SecretsDir + target
+			}
 			c.Configs = append(c.Configs, &swarm.ConfigReference{
 				ConfigID: g.ID, ConfigName: g.Name,
-				File: &swarm.ConfigReferenceFileTarget{Name: reconcile.SecretsDir + g.Target, UID: uid, GID: gid, Mode: g.Mode.Perm()},
+				File: &swarm.ConfigReferenceFileTarget{Name: target, UID: uid, GID: gid, Mode: g.Mode.Perm()},
 			})
 			continue
 		}

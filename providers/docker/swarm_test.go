@@ -396,6 +396,25 @@ func outposts(t *testing.T, m dockertest.Manager, e *Engine) {
 		t.Errorf("after recall there are %v", left)
 	}
 
+	// On a node that takes no tasks there is none to wait for.
+	for _, availability := range []swarm.NodeAvailability{swarm.NodeAvailabilityDrain, swarm.NodeAvailabilityActive} {
+		nodes, err := m.Client.NodeList(soon(t), swarm.NodeListOptions{})
+		if err != nil || len(nodes) != 1 {
+			t.Fatal(nodes, err)
+		}
+		nodes[0].Spec.Availability = availability
+		if err := m.Client.NodeUpdate(soon(t), nodes[0].ID, nodes[0].Version, nodes[0].Spec); err != nil {
+			t.Fatal(err)
+		}
+		at, recall, err := e.Outposts(soon(t), []string{first})
+		recall()
+		if availability == swarm.NodeAvailabilityDrain {
+			expect(t, err, "no suitable node")
+		} else if err != nil || len(at) != 1 {
+			t.Errorf("on a node that takes tasks again: %v, %v", at, err)
+		}
+	}
+
 	// One that nobody takes back goes once it is old.
 	if _, _, err := e.Outposts(soon(t), []string{first}); err != nil {
 		t.Fatal(err)
@@ -407,11 +426,9 @@ func outposts(t *testing.T, m dockertest.Manager, e *Engine) {
 	}{{outpostLife / 2, false}, {2 * outpostLife, true}} {
 		o := e.o
 		o.Now = func() time.Time { return time.Now().Add(row.after) }
-		_, recall, err := New("local", o).Outposts(soon(t), []string{second})
-		if err != nil {
-			t.Fatal(err)
+		if s := New("local", o).Swarm(soon(t)); s.Err != "" {
+			t.Fatal(s.Err)
 		}
-		recall()
 		if gone := len(there()) == 0; gone != row.gone || len(left) != 1 {
 			t.Errorf("after %s there are %v of %v", row.after, there(), left)
 		}

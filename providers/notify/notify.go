@@ -38,6 +38,7 @@ func New(say func(dir string)) (*Watcher, error) {
 	}
 	n := &Watcher{w: w, say: say, places: map[string]place{}, inner: map[string]string{}, heard: map[string]bool{}}
 	go n.listen()
+	go n.complain()
 	return n, nil
 }
 
@@ -51,25 +52,49 @@ func (n *Watcher) Pause() {
 	n.paused = true
 }
 
-// Left says which directories are watched from now on, and that those for which changed is true are as they should be now:
-// what was done to them before is not told. The error names the first that cannot be watched; all others are.
+// Seen says that a directory is as it should be now: what was done to it before is not told. It is called while paused,
+// before the look that shows whether it is.
+func (n *Watcher) Seen(dir string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if p, watched := n.places[dir]; watched {
+		p.print = printOf(dir)
+		n.places[dir] = p
+	}
+}
+
+// Left ends the pause, and says which directories are watched from now on. Those for which changed is true are watched
+// anew, since what is in them may be other files now. The error names the first that cannot be watched; all others are.
 func (n *Watcher) Left(dirs []string, changed func(dir string) bool) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	var first error
+	gone := false
 	keep := make(map[string]bool, len(dirs))
 	for _, dir := range dirs {
 		keep[dir] = true
-		if _, known := n.places[dir]; known && !changed(dir) {
+		before, known := n.places[dir]
+		if known && !changed(dir) {
 			continue
 		}
 		if err := n.follow(dir); err != nil && first == nil {
 			first = fmt.Errorf("watch %s: %w", dir, err)
 		}
+		if known { // what came while nothing watched it is told as well
+			is := n.places[dir]
+			is.print = before.print
+			n.places[dir], n.heard[dir] = is, true
+		}
 	}
 	for dir := range n.places {
 		if !keep[dir] {
 			n.leave(dir)
+			gone = true
+		}
+	}
+	if gone { // it may be above another
+		for dir := range n.places {
+			_ = n.w.Add(filepath.Dir(dir))
 		}
 	}
 	n.paused = false
@@ -107,20 +132,16 @@ func (n *Watcher) leave(dir string) {
 }
 
 func (n *Watcher) listen() {
-	for {
-		select {
-		case e, open := <-n.w.Events:
-			if !open {
-				return
-			}
-			n.hear(e.Name)
-		case err, open := <-n.w.Errors:
-			if !open {
-				return
-			}
-			if errors.Is(err, fsnotify.ErrEventOverflow) {
-				n.say("")
-			}
+	for e := range n.w.Events {
+		n.hear(e.Name)
+	}
+}
+
+// complain takes no lock: the library sends some errors while it holds its own.
+func (n *Watcher) complain() {
+	for err := range n.w.Errors {
+		if errors.Is(err, fsnotify.ErrEventOverflow) {
+			n.say("")
 		}
 	}
 }

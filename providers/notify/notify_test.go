@@ -81,6 +81,10 @@ func (s *scene) do(err error) {
 func (s *scene) left(changed []string) {
 	s.t.Helper()
 
+	s.w.Pause()
+	for _, dir := range changed {
+		s.w.Seen(dir)
+	}
 	s.do(s.w.Left(s.dirs, func(dir string) bool { return slices.Contains(changed, dir) }))
 }
 
@@ -164,6 +168,34 @@ func TestPaused(t *testing.T) {
 	s.left(nil)
 	s.do(os.Remove(filepath.Join(gone, "cert.pem")))
 	s.silent("a place that left")
+}
+
+// TestSeen has somebody who changes what was just put right: that is told.
+func TestSeen(t *testing.T) {
+	s := newScene(t, 2)
+	s.w.Pause()
+	s.generation(s.dirs[0], "..certwright-00000002")
+	s.w.Seen(s.dirs[0])
+	s.do(os.WriteFile(filepath.Join(s.dirs[0], "cert.pem"), []byte("other"), 0o644))
+	s.do(s.w.Left(s.dirs, func(dir string) bool { return dir == s.dirs[0] }))
+	s.hears("a change before it was left", s.dirs[0])
+}
+
+// TestNested has a place in another one, which is watched no more.
+func TestNested(t *testing.T) {
+	s := newScene(t, 2)
+	inner := filepath.Join(s.dirs[0], "inner")
+	s.generation(inner, "..certwright-00000001")
+	s.dirs = append([]string{inner}, s.dirs...)
+	s.left(nil)
+	s.take()
+	s.dirs = []string{inner, s.dirs[2]}
+	s.left(nil)
+	s.do(os.RemoveAll(inner))
+	s.hears("the inner place removed", inner)
+	s.take()
+	s.generation(inner, "..certwright-00000001")
+	s.hears("the inner place made anew", inner)
 }
 
 // TestAbsent has a place that is not there yet, and one whose directory above is not there either.

@@ -7,8 +7,8 @@ import (
 )
 
 const (
-	// A single step may take ten minutes without a word: an update of a service, a rotation of the Swarm's root.
-	longestSilence = 30 * time.Minute
+	// A pass that has said nothing of how long it may be silent has just begun.
+	leastSilence = 30 * time.Minute
 	// A full pass is late when two were missed, and this.
 	lateness = time.Minute
 )
@@ -17,7 +17,7 @@ const (
 func (s *Server) alive() (bool, string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	silent, limit := s.o.Now().Sub(s.heard), s.o.Interval+longestSilence
+	silent, limit := s.o.Now().Sub(s.heard), s.o.Interval+max(leastSilence, s.silence)
 	if silent > limit {
 		return false, fmt.Sprintf("stuck: nothing has moved for %s, which is more than %s", round(silent), limit)
 	}

@@ -20,7 +20,7 @@ const (
 	maxStreams     = 16
 	maxHeader      = 16 << 10
 	patience       = 10 * time.Second // to send a request, and to take an answer
-	idle           = time.Minute
+	idle           = 5 * time.Second  // for the next one: who has no more to ask leaves room
 )
 
 //go:embed page

@@ -32,10 +32,11 @@ type Server struct {
 	streams chan struct{} // as many as may be open
 
 	mu       sync.Mutex
-	heard    time.Time // when the loop was last seen to move
-	began    time.Time // of the pass that goes on
-	full     time.Time // when the last pass ended that looked at everything; zero for never
-	trouble  Trouble   // of the pass that ended last
+	heard    time.Time     // when the loop was last seen to move
+	silence  time.Duration // that a pass may be in until it moves again
+	began    time.Time     // of the pass that goes on
+	full     time.Time     // when the last pass ended that looked at everything; zero for never
+	trouble  Trouble       // of the pass that ended last
 	document []byte
 	tag      string
 	series   []prometheus.Metric
@@ -80,15 +81,21 @@ func (s *Server) Begin() {
 	s.heard = s.began
 }
 
-// Step says how a step goes.
-func (s *Server) Step(e reconcile.Event) {
+// Moved says that a pass gets on, and that it may be so long until it does so again.
+func (s *Server) Moved(next time.Duration) {
 	if s == nil {
 		return
 	}
-	s.counts.step(e)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.heard = s.o.Now()
+	s.heard, s.silence = s.o.Now(), next
+}
+
+// Step counts a step when it has ended.
+func (s *Server) Step(e reconcile.Event) {
+	if s != nil {
+		s.counts.step(e)
+	}
 }
 
 // End says how the pass ended, and shows it.

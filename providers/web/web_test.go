@@ -109,11 +109,14 @@ func TestHealth(t *testing.T) {
 	s.says("/readyz", 503, "not ready: the last full pass ended 11m1s ago, which is more than 11m0s")
 	s.says("/healthz", 200, "alive: something moved 11m1s ago")
 
-	// A pass that goes on lives as long as its steps move.
+	// A pass that goes on lives as long as it moves, and as it said that it may be silent.
 	s.Begin()
 	s.later(35 * time.Minute)
 	s.says("/healthz", 200, "alive")
-	s.Step(reconcile.Event{Step: reconcile.Step{Action: reconcile.Issue{Identity: "web"}}, Said: "so far"})
+	s.Moved(2 * time.Hour)
+	s.later(2*time.Hour + 5*time.Minute)
+	s.says("/healthz", 200, "alive")
+	s.Moved(15 * time.Minute)
 	s.later(35 * time.Minute)
 	s.says("/healthz", 200, "alive")
 	s.later(time.Second)
