@@ -13,6 +13,11 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/mount"
+
+	"github.com/certwright/certwright/providers/docker/dockertest"
 )
 
 // BenchmarkWatch alters and removes placed files of a thousand bindings, one after the other, and says how long it took until
@@ -116,6 +121,52 @@ func BenchmarkWatch(b *testing.B) {
 	if strings.Contains(said.String(), "level=ERROR") {
 		b.Errorf("it says %s", said.String())
 	}
+}
+
+// BenchmarkRecreated makes a server's container anew, and says how long after its start watch knew that the new one serves
+// what it should.
+func BenchmarkRecreated(b *testing.B) {
+	places := b.TempDir()
+	c := dockertest.Run(b, dockertest.Container{
+		Image: dockertest.Image(b, dockertest.GoServer), Name: "recreated", Ports: []int{8443},
+		Cmd:    []string{"-cert", "/certs/cert.pem", "-key", "/certs/key.pem", "-reload", "hot"},
+		Mounts: []mount.Mount{{Type: mount.TypeBind, Source: places, Target: "/certs"}},
+	})
+	cli, ctx := dockertest.Engine(b), b.Context()
+	w := startWatch(b, "", strings.Replace(watchYAML, "directory: ./web", "directory: "+places+", container: "+c.Name+", reload: none, probe: {port: 8443}", 1), "--interval", "1h")
+	w.says(0, `"state":"Waiting"`)
+	is, err := cli.ContainerInspect(ctx, c.ID)
+	if err != nil {
+		b.Fatal(err)
+	}
+	var took []time.Duration
+	id := c.ID
+	for b.Loop() {
+		quiet := len(w.text())
+		if err := cli.ContainerRemove(ctx, id, container.RemoveOptions{Force: true}); err != nil {
+			b.Fatal(err)
+		}
+		made, err := cli.ContainerCreate(ctx, is.Config, is.HostConfig, nil, nil, c.Name)
+		if err != nil {
+			b.Fatal(err)
+		}
+		id = made.ID
+		if len(took) > 0 {
+			w.says(quiet, `"state":"Waiting"`)
+		}
+		start := time.Now()
+		if err := cli.ContainerStart(ctx, id, container.StartOptions{}); err != nil {
+			b.Fatal(err)
+		}
+		w.says(quiet, `"state":"Ready"`)
+		took = append(took, time.Since(start))
+	}
+	if err := cli.ContainerRemove(ctx, id, container.RemoveOptions{Force: true}); err != nil {
+		b.Fatal(err)
+	}
+	slices.Sort(took)
+	b.ReportMetric(took[len(took)/2].Seconds(), "s-median")
+	b.ReportMetric(took[len(took)-1].Seconds(), "s-slowest")
 }
 
 // used is the processor time of a process (proc_pid_stat(5), utime and stime, in hundredths of a second).

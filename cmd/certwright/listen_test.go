@@ -29,7 +29,7 @@ func (w *watched) listens() string {
 }
 
 // get reads a path of a watch, and looks for keys in it when all tests have run.
-func get(t *testing.T, address, path string) (int, string) {
+func get(t testing.TB, address, path string) (int, string) {
 	t.Helper()
 	resp, err := http.Get("http://" + address + path)
 	if err != nil {

@@ -287,3 +287,26 @@ bindings:
 		return nil
 	})
 }
+
+// TestWatchDeaf hears of no event, and finds out all the same, at the next interval.
+func TestWatchDeaf(t *testing.T) {
+	t.Parallel()
+	p := newAllowing(t, dockertest.EngineSocket())
+	p.refuses(docker.Call{Method: "GET", Path: "/events"})
+	places := t.TempDir()
+	c := dockertest.Run(t, dockertest.Container{
+		Image: dockertest.Image(t, dockertest.GoServer), Name: "deaf", Ports: []int{8443},
+		Cmd:    []string{"-cert", "/certs/cert.pem", "-key", "/certs/key.pem", "-reload", "hot"},
+		Mounts: []mount.Mount{{Type: mount.TypeBind, Source: places, Target: "/certs"}},
+	})
+	spec := strings.Replace(watchYAML, "directory: ./web", "directory: "+places+", container: "+c.Name+", reload: none, probe: {port: 8443}", 1)
+	w := startWatch(t, "", spec, "--host", "unix://"+p.socket, "--interval", "2s", "--verbose")
+	w.says(0, `"state":"Waiting"`)
+	dockertest.Start(t, c.ID)
+	said := w.says(0, `"state":"Ready"`)
+	for line := range strings.Lines(said) {
+		if strings.Contains(line, `"because":"container`) || strings.Contains(line, `"because":"engine`) {
+			t.Errorf("it heard of it: %s", line)
+		}
+	}
+}

@@ -22,7 +22,7 @@ import (
 
 // watched is `certwright watch` as a process of its own, in a folder with a tls.yaml.
 type watched struct {
-	t     *testing.T
+	t     testing.TB
 	dir   string
 	cmd   *exec.Cmd
 	ended chan error
@@ -43,7 +43,7 @@ func (w *watched) text() string {
 	return w.said.String()
 }
 
-func startWatch(t *testing.T, ci, spec string, args ...string) *watched {
+func startWatch(t testing.TB, ci, spec string, args ...string) *watched {
 	t.Helper()
 	w := newWatch(t, spec, args...)
 	w.cmd.Env = append(w.cmd.Env, "CI="+ci)
@@ -52,7 +52,7 @@ func startWatch(t *testing.T, ci, spec string, args ...string) *watched {
 }
 
 // newWatch is one that has not been started.
-func newWatch(t *testing.T, spec string, args ...string) *watched {
+func newWatch(t testing.TB, spec string, args ...string) *watched {
 	t.Helper()
 	w := &watched{t: t, dir: t.TempDir(), ended: make(chan error, 1)}
 	w.spec(spec)

@@ -434,3 +434,30 @@ func outposts(t *testing.T, m dockertest.Manager, e *Engine) {
 		}
 	}
 }
+
+// TestGive mounts things where they are to be, and reads that back: under /run/secrets, or at a path of their own.
+func TestGive(t *testing.T) {
+	for _, row := range []struct {
+		ref  reconcile.SecretRef
+		file string // as Swarm has it
+	}{
+		{reconcile.SecretRef{ID: "1", Name: "a", Target: "ca.pem", Mode: 0o444}, "ca.pem"},
+		{reconcile.SecretRef{ID: "1", Name: "a", Target: "/etc/ssl/ca.pem", UID: 7, GID: 8, Mode: 0o400}, "/etc/ssl/ca.pem"},
+		{reconcile.SecretRef{SecretKind: config, ID: "1", Name: "a", Target: "ca.pem", Mode: 0o444}, "/run/secrets/ca.pem"},
+		{reconcile.SecretRef{SecretKind: config, ID: "1", Name: "a", Target: "/etc/ssl/ca.pem", Mode: 0o444}, "/etc/ssl/ca.pem"},
+		{reconcile.SecretRef{SecretKind: config, ID: "1", Name: "a", Target: "/shop-a-ca.pem", Mode: 0o444}, "/shop-a-ca.pem"},
+	} {
+		var c swarm.ContainerSpec
+		give(&c, []reconcile.SecretRef{row.ref})
+		file, back := "", references(swarm.TaskSpec{ContainerSpec: &c})
+		for _, s := range c.Secrets {
+			file += s.File.Name
+		}
+		for _, s := range c.Configs {
+			file += s.File.Name
+		}
+		if diff := cmp.Diff([]reconcile.SecretRef{row.ref}, back); diff != "" || file != row.file {
+			t.Errorf("%+v is mounted at %s, want %s; read back (-want +got)\n%s", row.ref, file, row.file, diff)
+		}
+	}
+}
