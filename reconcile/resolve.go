@@ -104,11 +104,12 @@ type located struct {
 // locate finds where a binding's files live. A refusal says why that is not known or not possible; wait says
 // that it is only a matter of something appearing.
 func (v *view) locate(b *spec.Binding) (at []located, refused *Refusal, wait bool) {
+	if b.Place.Swarm() { // before the consumers, who may be known by the state alone, which is being read still
+		return nil, nil, false
+	}
 	all := v.consumers(b)
 	engine := v.w.Engines[b.Host.Name]
 	switch {
-	case b.Place.Swarm():
-		return nil, nil, false
 	case b.Place.Directory != "":
 		l := located{at: Location{Host: b.Host.Name, Dir: b.Place.Directory}, containers: all}
 		l.files = mountsFiles(b, all)
