@@ -1,14 +1,10 @@
 package reconcile
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-multierror"
@@ -103,59 +99,6 @@ func (w *World) load(ctx context.Context, p Providers, s *spec.Spec) error {
 	return nil
 }
 
-// list asks every engine a binding needs for its containers and volumes. One that does not answer makes its bindings
-// wait, unless the user named it.
-func (w *World) list(ctx context.Context, p Providers, s *spec.Spec, look Look) error {
-	for i := range s.Bindings {
-		b := &s.Bindings[i]
-		if !look.has(b) {
-			continue
-		}
-		if err := w.ask(ctx, p, b.Host.Name, b.Consumer != nil || b.Place.Directory == "", b.Place.Swarm()); err != nil {
-			return err
-		}
-	}
-	return w.ask(ctx, p, spec.LocalHost, s.Swarm != nil, s.Swarm != nil || s.Store.Swarm)
-}
-
-// ask lists an engine and its Swarm, each once.
-func (w *World) ask(ctx context.Context, p Providers, host string, engine, swarm bool) error {
-	if _, done := w.Engines[host]; !done && engine {
-		e := p.Engines.List(ctx, host)
-		if e.Named && e.Err != "" {
-			return errors.New(e.Err)
-		}
-		w.Engines[host] = e
-	}
-	if _, done := w.Swarms[host]; !done && swarm {
-		s := p.Swarms.Swarm(ctx, host)
-		if w.Engines[host].Named && s.Err != "" {
-			return errors.New(s.Err)
-		}
-		w.Swarms[host] = s
-	}
-	return nil
-}
-
-// listLeft asks the engines of places that left the spec. A directory needs no engine to be written, but to be
-// cleared: who mounts it is known there.
-func (w *World) listLeft(ctx context.Context, p Providers, s *spec.Spec) {
-	wanted := make(map[Location]bool, len(s.Bindings))
-	for _, b := range s.Bindings {
-		wanted[Location{Host: b.Host.Name, Dir: b.Place.Directory}] = true
-	}
-	for at := range w.State.Places {
-		if _, done := w.Engines[at.Host]; !done && !wanted[at] {
-			w.Engines[at.Host] = p.Engines.List(ctx, at.Host)
-		}
-	}
-	for at := range w.State.Places {
-		if _, done := w.Swarms[at.Host]; !done && at.secrets() {
-			w.Swarms[at.Host] = p.Swarms.Swarm(ctx, at.Host)
-		}
-	}
-}
-
 // readCAs reads what others made: the files of brought-along CAs and of identities issued elsewhere. A CA whose files
 // are bad before it was ever taken in is bad input, as if the spec itself were; later it is only that CA's trouble.
 func (w *World) readCAs(p Providers, s *spec.Spec) error {
@@ -211,115 +154,6 @@ func (o *observer) roots() error {
 	return nil
 }
 
-// owners finds the users that must be able to read the files. What a container's image says of its users cannot
-// change under its id, so it is asked once and then remembered in the State.
-func (o *observer) owners(ctx context.Context) {
-	for i := range o.s.Bindings {
-		b := &o.s.Bindings[i]
-		if !o.look.has(b) {
-			continue
-		}
-		at, refused, _ := o.locate(b)
-		if refused != nil {
-			continue
-		}
-		for _, l := range at {
-			if len(l.containers) == 0 {
-				continue
-			}
-			c := l.containers[0]
-			for _, f := range b.Files {
-				want := f.Owner
-				if want == nil {
-					want = b.Owner
-				}
-				if want == nil || want.Name != "" {
-					o.ownerOf(ctx, b.Host.Name, c.ID, ownerName(b, want, c))
-				}
-				if want == nil {
-					o.ownerOf(ctx, b.Host.Name, c.ID, "")
-				}
-			}
-		}
-	}
-}
-
-func (o *observer) ownerOf(ctx context.Context, host, container, user string) {
-	key := OwnerKey(container, user)
-	if _, known := o.w.Owners[key]; known {
-		return
-	}
-	if known, ok := o.w.State.Owners[key]; ok {
-		o.w.Owners[key] = known
-		return
-	}
-	found, err := guarded(o.p, func() (Owner, error) { return o.p.Engines.Owner(ctx, host, container, user) })
-	if err != nil {
-		o.w.Unknown[key] = err.Error()
-		return
-	}
-	o.w.Owners[key] = found
-}
-
-// reading is what was found in the places of the bindings, before it is understood.
-type reading struct {
-	queries  []PlaceQuery
-	bindings []*spec.Binding // by query
-	contents []PlaceContent
-}
-
-// read reads every place of the bindings, all in one call.
-func (o *observer) read(ctx context.Context) reading {
-	var r reading
-	seen := map[Location]bool{}
-	for i := range o.s.Bindings {
-		b := &o.s.Bindings[i]
-		if !o.look.has(b) {
-			continue
-		}
-		at, _, _ := o.locate(b)
-		for _, l := range at {
-			if l.create {
-				o.w.Places[l.at] = PlaceState{}
-				continue
-			}
-			if seen[l.at] {
-				continue
-			}
-			seen[l.at] = true
-			names := make([]string, len(b.Files))
-			for i, f := range b.Files {
-				names[i] = f.Name
-			}
-			r.queries, r.bindings = append(r.queries, PlaceQuery{At: l.at, Files: names}), append(r.bindings, b)
-		}
-	}
-	r.contents = o.p.Places.Read(ctx, r.queries, o.look.Couriers)
-	return r
-}
-
-// places understands what was read.
-func (o *observer) places(ctx context.Context, r reading) error {
-	states := make([]PlaceState, len(r.contents))
-	_ = inParallel(len(r.contents), func(i int) error {
-		var err error
-		if states[i], err = guarded(o.p, func() (PlaceState, error) { return o.decode(r.bindings[i], r.contents[i]), nil }); err != nil {
-			states[i].Err = err.Error()
-		}
-		return nil
-	})
-	if o.w.Fresh && o.inSwarms() {
-		return o.lost(ctx, "the Swarm has secrets")
-	}
-	for i, q := range r.queries {
-		o.w.Places[q.At] = states[i]
-		if m := states[i].Mark; o.w.Fresh && m != nil && m.Project == o.s.Project {
-			return o.lost(ctx, q.At.String()+" holds files")
-		}
-	}
-	return nil
-}
-
 // lost says that the store is, by something of ours that was seen, unless it is there by now: then another process has
 // made it, and what was seen, after it was looked for.
 func (o *observer) lost(ctx context.Context, seen string) error {
@@ -341,78 +175,10 @@ func (o *observer) inSwarms() bool {
 	return false
 }
 
-// decode turns the bytes found in a place into what they hold.
-func (o *observer) decode(b *spec.Binding, c PlaceContent) PlaceState {
-	p := PlaceState{Exists: c.Exists, Mark: c.Mark, Layout: c.Layout, Files: make(map[string]FileState, len(c.Files))}
-	if c.Err != nil {
-		p.Err, p.Beyond = c.Err.Error(), errors.Is(c.Err, ErrNotHere)
-		return p
-	}
-	for _, f := range b.Files {
-		raw := c.Files[f.Name]
-		state := FileState{Kind: raw.Kind, Ours: raw.Ours, Mode: raw.Mode, UID: raw.UID, GID: raw.GID}
-		if raw.Data != nil {
-			password, err := secret(o.p, f.Password)
-			if err != nil {
-				return PlaceState{Err: f.Name + ": " + err.Error()}
-			}
-			// What cannot be read as what it should be holds nothing, and so differs from what is wanted.
-			if h, err := o.p.Formats.Decode(f.Content, raw.Data, password); err == nil {
-				state.Holds = fingerprint(f.Content, h)
-			}
-		}
-		p.Files[f.Name] = state
-	}
-	return p
-}
-
-// configs finds out which configs of the bindings hold something else than they should. Unlike secrets they can be read.
-func (o *observer) configs() {
-	for i := range o.s.Bindings {
-		b := &o.s.Bindings[i]
-		m, missing := o.material(b, o.w.State)
-		if !o.look.has(b) || b.Place.Configs == nil || missing != "" {
-			continue
-		}
-		refs, swarm := o.refs(b, m), o.w.Swarms[b.Host.Name]
-		for i, f := range o.files(b, located{}, m) {
-			if s := swarm.named(refs[i].SecretKind, refs[i].Name); s != nil && refs[i].Config {
-				data, err := secretData(o.p, f)
-				s.Forged = err == nil && !bytes.Equal(s.Data, data)
-			}
-		}
-	}
-}
-
 func secret(p Providers, src *spec.Source) (string, error) {
 	if src == nil {
 		return "", nil
 	}
 	b, err := p.Secret(*src)
 	return string(b), err
-}
-
-// inParallel calls do for 0 … n-1 on every processor and returns the first error by index.
-func inParallel(n int, do func(i int) error) error {
-	return inWorkers(runtime.GOMAXPROCS(0), n, do)
-}
-
-func inWorkers(workers, n int, do func(i int) error) error {
-	errs := make([]error, n)
-	var next atomic.Int64
-	var wg sync.WaitGroup
-	for range min(workers, n) {
-		wg.Go(func() {
-			for i := next.Add(1) - 1; i < int64(n); i = next.Add(1) - 1 {
-				errs[i] = do(int(i))
-			}
-		})
-	}
-	wg.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }

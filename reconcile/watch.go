@@ -11,8 +11,11 @@ const (
 	glance   = time.Minute           // timers stand still while a machine is suspended, its clock does not
 )
 
-// InPlaces is why a pass is made that need only look at the places that changed.
-const InPlaces = "places changed"
+// Why passes are made, beside the words that wake a Watcher.
+const (
+	InPlaces   = "places changed" // and it need only look at those
+	AtInterval = "interval"
+)
 
 // Watcher makes pass after pass.
 type Watcher struct {
@@ -37,7 +40,7 @@ func (w Watcher) Watch(ctx context.Context) {
 		next, ok := w.Pass(ctx, why)
 		now := w.Clock().Round(0) // the wall's time alone
 		if why != InPlaces {
-			due, reason = now.Add(w.Interval), "interval"
+			due, reason = now.Add(w.Interval), AtInterval
 		}
 		if !next.IsZero() && next.Before(due) {
 			due, reason = next.Round(0), "due"

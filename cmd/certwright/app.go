@@ -145,7 +145,7 @@ func (a *app) open(ctx context.Context, writer bool) (*session, error) {
 func (a *app) engine(s *spec.Spec) *docker.Engine {
 	return docker.New(spec.LocalHost, docker.Options{
 		Endpoint: a.host, Context: a.dockerContext, Getenv: a.getenv, Environ: a.environ(), Project: s.Project, CourierBinary: a.courierBinary,
-		ForceCourier: a.couriers, Secret: a.secret, Around: a.logged(), Now: a.now,
+		ForceCourier: a.couriers, LookOnly: a.noCouriers, Secret: a.secret, Around: a.logged(), Now: a.now,
 	})
 }
 

@@ -42,13 +42,12 @@ func TestServiceAway(t *testing.T) {
 	}
 
 	// Killed while an outpost is there: the next one goes on, and removes it once it is old enough.
-	for _, at := range []string{"1.after.", "1.lost.", "2.after."} {
-		s.at = s.at.Add(time.Hour)
-		if _, what := s.run(at, "status"); !strings.HasPrefix(what, "POST /services/create") && !strings.HasPrefix(what, "POST /containers/create") {
-			t.Errorf("%s ended it at %q", at, what)
-		}
+	for _, at := range [][2]string{
+		{"after", "POST /services/create"}, {"lost", "POST /services/create"}, {"after", "POST /containers/create"}, {"before", "DELETE /services/{id}"},
+	} {
+		s.killAt(at[0], at[1], "status")
 		s.want(exitDone, "status")
-		s.noOutposts("after " + at)
+		s.noOutposts(at[0] + " " + at[1])
 	}
 
 	// A task of this node in the same network is as good.
@@ -65,6 +64,20 @@ func TestServiceAway(t *testing.T) {
 	}
 	if r := s.want(exitDone, "status", "--verbose"); strings.Contains(r.err, "POST /services") || !strings.Contains(r.err, "POST /containers/create") {
 		t.Errorf("it sent an outpost, or nobody\n%s", r.err)
+	}
+}
+
+// killAt ends a call at the first effect of a kind. What was left by those before it may come first.
+func (s *swarmScene) killAt(when, effect string, args ...string) {
+	s.t.Helper()
+	for n := 1; ; n++ {
+		s.at = s.at.Add(time.Hour)
+		switch _, what := s.run(fmt.Sprintf("%d.%s.", n, when), args...); what {
+		case effect:
+			return
+		case "":
+			s.t.Fatalf("%v has no effect %s", args, effect)
+		}
 	}
 }
 

@@ -54,9 +54,9 @@ func TestUnitRuns(t *testing.T) {
 	page := pageOf(t, "service.md", strings.NewReplacer(
 		"/srv/shop/certs", folder, `owner: "101:101"}`, fmt.Sprintf("owner: \"101:101\", container: %s, reload: none, probe: {port: 8443, timeout: 1s}}\n  beside: {identity: web, volume: %s}", server.Name, volume),
 	))
-	b.do("cp " + program + " /root/built")
+	b.do("cp " + program + " /usr/local/bin/built")
 	b.do(page.file(t, "tls.yaml") + page.file(t, "places.conf"))
-	b.do("go() { cp /root/built certwright; }\n" + page.sh[0])
+	b.do("go() { cp /usr/local/bin/built certwright; }\n" + page.sh[0])
 	b.do("install -D -m 644 /dev/stdin /etc/systemd/system/certwright.service.d/log.conf <<-'EOF'\n[Service]\nStandardError=append:/run/said\nEOF")
 	t.Cleanup(func() {
 		if t.Failed() {

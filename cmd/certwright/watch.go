@@ -30,10 +30,10 @@ func (a *app) watchCommand() *cobra.Command {
 		Use:   "watch",
 		Short: "Apply now, and whenever something changes or is due",
 		Long: "Apply now, and whenever something changes or is due.\n\n" +
-			"It looks again after events of the engine, a change of tls.yaml, SIGHUP, when a renewal is due, and after --interval\n" +
-			"at the latest. A tls.yaml that cannot be used is reported, and the last good one stays in force. What fails is tried\n" +
+			"It looks again after events of the engine, changes of placed files, of tls.yaml, SIGHUP, when a renewal is due, and after\n" +
+			"--interval at the latest. A tls.yaml that cannot be used is reported, and the last good one stays in force. What fails is tried\n" +
 			"again after a second, then less and less often, as its cause wants, and stops nothing else. SIGTERM ends it between two steps.\n\n" +
-			"It prints a line for each step and for each binding whose state changes, and nothing else.",
+			"It prints a line for each step, for each binding whose state changes, and for what keeps it from its work.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if interval < time.Second {
@@ -46,6 +46,9 @@ func (a *app) watchCommand() *cobra.Command {
 	at.flags(c)
 	return c
 }
+
+// hungUp is the word for a person who wants a pass now.
+const hungUp = "SIGHUP"
 
 // watching is watch between its passes.
 type watching struct {
@@ -85,7 +88,7 @@ func (a *app) watch(ctx context.Context, interval time.Duration, at listening) e
 	go func() {
 		for range hangUp {
 			w.systemd.hungUp.Store(true)
-			w.word("SIGHUP")
+			w.word(hungUp)
 		}
 	}()
 	go w.files(ctx)
@@ -135,21 +138,9 @@ func (w *watching) pass(ctx context.Context, why string) (time.Time, bool) {
 	s.applier.Known = s.applier.Known || !out.World.Fresh
 	status := reconcile.Assess(s.spec, out.World, out.Plan)
 	blame(&status, out)
+	w.states(status, scope)
 	if len(scope.Only) == 0 {
-		w.seen = &seen{s, out, status}
-	}
-	for _, b := range status.Bindings {
-		if !scope.Has(b.Name) {
-			continue
-		}
-		level := slog.LevelInfo
-		if !b.State.Settled() {
-			level = slog.LevelWarn
-		}
-		w.say("binding/"+b.Name, string(b.State)+": "+b.Reason, level, "state", b.State, "reason", b.Reason, "hint", b.Hint)
-	}
-	if len(scope.Only) == 0 {
-		w.stands = inALine(status)
+		w.seen, w.stands = &seen{s, out, status}, inALine(status)
 	} else if !out.Plan.Empty() || len(out.Plan.Blocked) > 0 || slices.ContainsFunc(out.Done, concernsOthers) {
 		w.word("places changed, and that is not all")
 	}
@@ -159,6 +150,19 @@ func (w *watching) pass(ctx context.Context, why string) (time.Time, bool) {
 		w.say("store", "", slog.LevelInfo)
 	}
 	return out.Plan.Next, out.Err == nil
+}
+
+// states says how the bindings of a scope stand that do not stand as they did.
+func (w *watching) states(status reconcile.Status, scope reconcile.Scope) {
+	for _, b := range status.Bindings {
+		level := slog.LevelInfo
+		if !b.State.Settled() {
+			level = slog.LevelWarn
+		}
+		if scope.Has(b.Name) {
+			w.say("binding/"+b.Name, string(b.State)+": "+b.Reason, level, "state", b.State, "reason", b.Reason, "hint", b.Hint)
+		}
+	}
 }
 
 // refusals says of calls to the engine that they are refused, also of those that are done without.
@@ -189,7 +193,7 @@ func (w *watching) fails(err error) {
 // and their times may deceive.
 func (w *watching) prepare(ctx context.Context, why string) error {
 	files := w.stamp()
-	if w.session != nil && files == w.read && why != "SIGHUP" && why != "interval" {
+	if w.session != nil && files == w.read && why != hungUp && why != reconcile.AtInterval {
 		return nil
 	}
 	w.read = "" // until all has gone well

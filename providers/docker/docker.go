@@ -46,6 +46,8 @@ type Options struct {
 	CourierBinary string
 	// ForceCourier never takes the short way over the file system of this machine.
 	ForceCourier bool
+	// LookOnly changes nothing while listing, not even what is left of outposts.
+	LookOnly bool
 	// Secret reads the password of a preset from where the spec says.
 	Secret func(spec.Source) ([]byte, error)
 	// Around is put around every request that changes something.
@@ -97,7 +99,6 @@ func New(host string, o Options) *Engine {
 type facts struct {
 	arch     string // as uname has it: x86_64, aarch64
 	name     string // the engine's machine's host name
-	node     string // its id in a Swarm
 	remapped bool   // user ids in containers are not those of the machine (userns-remap, rootless)
 }
 
@@ -114,7 +115,7 @@ func (e *Engine) about(ctx context.Context) (facts, error) {
 	if err != nil {
 		return facts{}, err
 	}
-	f := facts{arch: info.Architecture, name: info.Name, node: info.Swarm.NodeID}
+	f := facts{arch: info.Architecture, name: info.Name}
 	for _, o := range info.SecurityOptions {
 		if o == "name=userns" || o == "name=rootless" {
 			f.remapped = true

@@ -31,12 +31,16 @@ func (e *Engine) Outposts(ctx context.Context, networks []string) (at map[string
 	if err != nil {
 		return nil, func() {}, fmt.Errorf("outpost: %w", err)
 	}
+	info, err := e.cli.Info(ctx) // anew: an engine may join a Swarm at any time
+	if err != nil {
+		return nil, func() {}, fmt.Errorf("outpost: %w", err)
+	}
 	names := make([]string, len(networks))
 	ids, errs := make([]string, len(networks)), make([]error, len(networks))
 	var all sync.WaitGroup
 	for i, network := range networks {
 		names[i] = courierName + randomName()
-		all.Go(func() { ids[i], errs[i] = e.outpost(ctx, names[i], image, network) })
+		all.Go(func() { ids[i], errs[i] = e.outpost(ctx, names[i], image, network, info.Swarm.NodeID) })
 	}
 	all.Wait()
 	at = map[string]string{}
@@ -56,10 +60,10 @@ func (e *Engine) Outposts(ctx context.Context, networks []string) (at map[string
 }
 
 // outpost makes a service, and waits until its task runs.
-func (e *Engine) outpost(ctx context.Context, name, image, network string) (id string, err error) {
+func (e *Engine) outpost(ctx context.Context, name, image, network, node string) (id string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, outpostTimeout)
 	defer cancel()
-	spec, err := e.outpostSpec(ctx, name, image, network)
+	spec, err := e.outpostSpec(ctx, name, image, network, node)
 	if err != nil {
 		return "", err
 	}
@@ -101,11 +105,7 @@ func (e *Engine) unplaced(ctx context.Context, service string) error {
 
 // outpostSpec is a service of one task on this node that sees nothing but its network. Its image is named by its id: by a
 // name a node would ask a registry first.
-func (e *Engine) outpostSpec(ctx context.Context, name, image, network string) (swarm.ServiceSpec, error) {
-	about, err := e.about(ctx)
-	if err != nil {
-		return swarm.ServiceSpec{}, err
-	}
+func (e *Engine) outpostSpec(ctx context.Context, name, image, network, node string) (swarm.ServiceSpec, error) {
 	found, err := e.cli.ImageInspect(ctx, image)
 	if err != nil {
 		return swarm.ServiceSpec{}, err
@@ -119,7 +119,7 @@ func (e *Engine) outpostSpec(ctx context.Context, name, image, network string) (
 				ReadOnly: true, CapabilityDrop: []string{"ALL"}, Privileges: &swarm.Privileges{NoNewPrivileges: true},
 			},
 			Networks:      []swarm.NetworkAttachmentConfig{{Target: network}},
-			Placement:     &swarm.Placement{Constraints: []string{"node.id == " + about.node}},
+			Placement:     &swarm.Placement{Constraints: []string{"node.id == " + node}},
 			RestartPolicy: &swarm.RestartPolicy{Condition: swarm.RestartPolicyConditionNone},
 			LogDriver:     &swarm.Driver{Name: "none"},
 		},
@@ -139,6 +139,9 @@ func (e *Engine) removeOutpost(ctx context.Context, name string) {
 // sweepOutposts removes what is left of outposts whose certwright was killed. As long as one is there its network cannot be
 // removed.
 func (e *Engine) sweepOutposts(ctx context.Context, services []swarm.Service) {
+	if e.o.LookOnly {
+		return
+	}
 	for _, s := range services {
 		l := s.Spec.Labels
 		if l[labelCourier] == "1" && l[labelProject] == e.o.Project && e.o.Now().Sub(s.CreatedAt) > outpostLife {

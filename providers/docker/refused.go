@@ -68,11 +68,12 @@ type refusing struct {
 // RoundTrip implements http.RoundTripper.
 func (f refusing) RoundTrip(r *http.Request) (*http.Response, error) {
 	answer, err := f.RoundTripper.RoundTrip(r)
-	if err == nil && !isRefusal(answer.StatusCode) {
-		f.allowed(r.Method, r.URL.Path)
-	}
-	if err != nil || !isRefusal(answer.StatusCode) {
+	switch {
+	case err != nil:
 		return answer, err
+	case !isRefusal(answer.StatusCode):
+		f.allowed(r.Method, r.URL.Path)
+		return answer, nil
 	}
 	var plugin struct{ Message string } // an engine's own says more (authorization plugins)
 	_ = json.NewDecoder(io.LimitReader(answer.Body, 1<<16)).Decode(&plugin)

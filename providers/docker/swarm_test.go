@@ -423,8 +423,10 @@ func outposts(t *testing.T, m dockertest.Manager, e *Engine) {
 	for _, row := range []struct {
 		after time.Duration
 		gone  bool
-	}{{outpostLife / 2, false}, {2 * outpostLife, true}} {
+		look  bool
+	}{{outpostLife / 2, false, false}, {2 * outpostLife, false, true}, {2 * outpostLife, true, false}} {
 		o := e.o
+		o.LookOnly = row.look
 		o.Now = func() time.Time { return time.Now().Add(row.after) }
 		if s := New("local", o).Swarm(soon(t)); s.Err != "" {
 			t.Fatal(s.Err)

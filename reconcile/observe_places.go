@@ -1,0 +1,111 @@
+package reconcile
+
+import (
+	"bytes"
+	"context"
+	"errors"
+
+	"github.com/certwright/certwright/spec"
+)
+
+// reading is what was found in the places of the bindings, before it is understood.
+type reading struct {
+	queries  []PlaceQuery
+	bindings []*spec.Binding // by query
+	contents []PlaceContent
+}
+
+// read reads every place of the bindings, all in one call.
+func (o *observer) read(ctx context.Context) reading {
+	var r reading
+	seen := map[Location]bool{}
+	for i := range o.s.Bindings {
+		b := &o.s.Bindings[i]
+		if !o.look.has(b) {
+			continue
+		}
+		at, _, _ := o.locate(b)
+		for _, l := range at {
+			if l.create {
+				o.w.Places[l.at] = PlaceState{}
+				continue
+			}
+			if seen[l.at] {
+				continue
+			}
+			seen[l.at] = true
+			names := make([]string, len(b.Files))
+			for i, f := range b.Files {
+				names[i] = f.Name
+			}
+			r.queries, r.bindings = append(r.queries, PlaceQuery{At: l.at, Files: names}), append(r.bindings, b)
+		}
+	}
+	r.contents = o.p.Places.Read(ctx, r.queries, o.look.Couriers)
+	return r
+}
+
+// places understands what was read.
+func (o *observer) places(ctx context.Context, r reading) error {
+	states := make([]PlaceState, len(r.contents))
+	_ = inParallel(len(r.contents), func(i int) error {
+		var err error
+		if states[i], err = guarded(o.p, func() (PlaceState, error) { return o.decode(r.bindings[i], r.contents[i]), nil }); err != nil {
+			states[i].Err = err.Error()
+		}
+		return nil
+	})
+	if o.w.Fresh && o.inSwarms() {
+		return o.lost(ctx, "the Swarm has secrets")
+	}
+	for i, q := range r.queries {
+		o.w.Places[q.At] = states[i]
+		if m := states[i].Mark; o.w.Fresh && m != nil && m.Project == o.s.Project {
+			return o.lost(ctx, q.At.String()+" holds files")
+		}
+	}
+	return nil
+}
+
+// decode turns the bytes found in a place into what they hold.
+func (o *observer) decode(b *spec.Binding, c PlaceContent) PlaceState {
+	p := PlaceState{Exists: c.Exists, Mark: c.Mark, Layout: c.Layout, Files: make(map[string]FileState, len(c.Files))}
+	if c.Err != nil {
+		p.Err, p.Beyond = c.Err.Error(), errors.Is(c.Err, ErrNotHere)
+		return p
+	}
+	for _, f := range b.Files {
+		raw := c.Files[f.Name]
+		state := FileState{Kind: raw.Kind, Ours: raw.Ours, Mode: raw.Mode, UID: raw.UID, GID: raw.GID}
+		if raw.Data != nil {
+			password, err := secret(o.p, f.Password)
+			if err != nil {
+				return PlaceState{Err: f.Name + ": " + err.Error()}
+			}
+			// What cannot be read as what it should be holds nothing, and so differs from what is wanted.
+			if h, err := o.p.Formats.Decode(f.Content, raw.Data, password); err == nil {
+				state.Holds = fingerprint(f.Content, h)
+			}
+		}
+		p.Files[f.Name] = state
+	}
+	return p
+}
+
+// configs finds out which configs of the bindings hold something else than they should. Unlike secrets they can be read.
+func (o *observer) configs() {
+	for i := range o.s.Bindings {
+		b := &o.s.Bindings[i]
+		m, missing := o.material(b, o.w.State)
+		if !o.look.has(b) || b.Place.Configs == nil || missing != "" {
+			continue
+		}
+		refs, swarm := o.refs(b, m), o.w.Swarms[b.Host.Name]
+		for i, f := range o.files(b, located{}, m) {
+			if s := swarm.named(refs[i].SecretKind, refs[i].Name); s != nil && refs[i].Config {
+				data, err := secretData(o.p, f)
+				s.Forged = err == nil && !bytes.Equal(s.Data, data)
+			}
+		}
+	}
+}

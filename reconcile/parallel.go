@@ -1,0 +1,32 @@
+package reconcile
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+)
+
+// inParallel calls do for 0 … n-1 on every processor and returns the first error by index.
+func inParallel(n int, do func(i int) error) error {
+	return inWorkers(runtime.GOMAXPROCS(0), n, do)
+}
+
+func inWorkers(workers, n int, do func(i int) error) error {
+	errs := make([]error, n)
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range min(workers, n) {
+		wg.Go(func() {
+			for i := next.Add(1) - 1; i < int64(n); i = next.Add(1) - 1 {
+				errs[i] = do(int(i))
+			}
+		})
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
