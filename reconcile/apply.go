@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -32,7 +33,8 @@ type Applier struct {
 	Clock    func() time.Time
 	Settle   time.Duration // how long a rung may take to show on the wire; 10s when zero
 	Couriers bool
-	Known    bool // see Look
+	Known    bool    // see Look
+	Memory   *Memory // see Look
 }
 
 // Apply carries out every step of a plan that was made from w. A step that fails stops those that come after it
@@ -52,37 +54,76 @@ func (a Applier) Apply(ctx context.Context, w World, plan Plan) error {
 		}
 		w.State = st
 	}
-	r := &run{Applier: a, ctx: ctx, view: newView(a.Spec, &w), st: w.State.Clone(), failed: map[int]error{}}
+	r := &run{Applier: a, ctx: ctx, view: newView(a.Spec, &w), st: w.State.Clone(), failed: map[int]error{}, away: map[string]error{}}
 	maps.Copy(r.st.Owners, w.Owners)
 	r.drop(w)
+	here, asked := r.apart(plan.Steps)
+	r.carryOut(here)
+	r.carryOut(asked)
+	r.record(plan)
+	if err := r.err(); err != nil {
+		return err
+	}
+	return r.broken
+}
+
+// apart are the steps that need nobody outside, and those that wait for a CA there, which may take minutes.
+func (r *run) apart(steps []Step) (here, asked []Step) {
+	waits := map[int]bool{}
+	for _, s := range steps {
+		var ca *spec.CA
+		switch a := s.Action.(type) {
+		case CreateCA:
+			ca = r.cas[a.CA]
+		case Issue:
+			ca = r.cas[r.ids[a.Identity].CA.Name]
+		case Revoke:
+			ca = r.cas[a.CA]
+		}
+		if ca != nil && ca.Local == nil || slices.ContainsFunc(s.After, func(id int) bool { return waits[id] }) {
+			waits[s.ID] = true
+			asked = append(asked, s)
+			continue
+		}
+		here = append(here, s)
+	}
+	return here, asked
+}
+
+// carryOut takes the kinds in the order in which they can depend on each other, so that what many steps share is done
+// once: one commit for all certificates, one sync for all places.
+func (r *run) carryOut(steps []Step) {
 	var wave waves
-	for _, s := range plan.Steps {
+	for _, s := range steps {
 		wave.add(s)
 	}
-	// The kinds come in the order in which they can depend on each other, so that what many steps share is done
-	// once: one commit for all certificates, one sync for all places.
 	for _, s := range wave.cas {
 		r.each([]Step{s}, func(Step) error { return r.createCA(s.Action.(CreateCA)) })
 	}
+	r.takeAll(wave.takes)
+	r.each(wave.revokes, func(s Step) error { return r.revoke(s.Action.(Revoke)) })
 	r.issue(wave.issues)
-	r.each(wave.volumes, func(s Step) error {
+	r.beside(wave.volumes, func(s Step) error {
 		v := s.Action.(CreateVolume)
-		return r.Engines.CreateVolume(ctx, v.Host, v.Name, v.Labels)
+		return r.Engines.CreateVolume(r.ctx, v.Host, v.Name, v.Labels)
 	})
 	r.placeSecrets(wave.secrets)
-	r.place(wave.places)
-	r.reload(wave.reloads)
+	places := r.place(wave.places)
+	r.reload(wave.reloads, places)
+	r.written(places)
+	follow := r.place(wave.follow)
+	r.reload(wave.engines, follow) // all else that needs them is done
+	r.written(follow)
 	r.remove(wave.removes)
 	r.collect(wave.collects)
 	r.forget(wave.forgets)
 	r.each(wave.swarms, r.swarm)
-	r.record(plan)
-	return r.err()
 }
 
 // waves are the steps of a plan by kind.
 type waves struct {
-	cas, issues, volumes, secrets, places, reloads, removes, collects, forgets, swarms []Step
+	cas, takes, revokes, issues, volumes, secrets, places, reloads, removes, collects, forgets, swarms []Step
+	follow, engines                                                                                    []Step // places that come after one of those; what is to be restarted
 }
 
 func (w *waves) add(s Step) {
@@ -91,6 +132,10 @@ func (w *waves) add(s Step) {
 		w.cas = append(w.cas, s)
 	case Issue:
 		w.issues = append(w.issues, s)
+	case TakeIn:
+		w.takes = append(w.takes, s)
+	case Revoke:
+		w.revokes = append(w.revokes, s)
 	case CreateVolume:
 		w.volumes = append(w.volumes, s)
 	case Place:
@@ -98,8 +143,16 @@ func (w *waves) add(s Step) {
 			w.secrets = append(w.secrets, s)
 			return
 		}
+		if slices.ContainsFunc(w.places, func(p Step) bool { return slices.Contains(s.After, p.ID) }) {
+			w.follow = append(w.follow, s)
+			return
+		}
 		w.places = append(w.places, s)
 	case Reload:
+		if a.Target.Kind == kindEngine {
+			w.engines = append(w.engines, s)
+			return
+		}
 		w.reloads = append(w.reloads, s)
 	case Remove:
 		w.removes = append(w.removes, s)
@@ -107,7 +160,7 @@ func (w *waves) add(s Step) {
 		w.collects = append(w.collects, s)
 	case Forget:
 		w.forgets = append(w.forgets, s)
-	case RecordRotation, SetNodeLifetime, RotateSwarm, AwaitRotation:
+	case RecordRotation, SetNodeLifetime, RotateSwarm, SetNodeCA, AwaitRotation:
 		w.swarms = append(w.swarms, s)
 	default:
 		panic(fmt.Sprintf("no way to carry out %T", s.Action))
@@ -125,7 +178,8 @@ type run struct {
 	st     State
 	broken error // why the store could not be written: what is durable is unknown, so nothing more is done
 	failed map[int]error
-	order  []int // of failed
+	order  []int            // of failed
+	away   map[string]error // by CA, of those outside that are not asked again in this pass
 }
 
 // each carries out steps one after the other.
@@ -136,6 +190,14 @@ func (r *run) each(steps []Step, do func(Step) error) {
 			r.end(s, r.guard(func() error { return do(s) }), start)
 		}
 	}
+}
+
+// beside carries out steps side by side.
+func (r *run) beside(steps []Step, do func(Step) error) {
+	_ = inWorkers(hostWorkers, len(steps), func(i int) error {
+		r.each(steps[i:i+1], do)
+		return nil
+	})
 }
 
 // begin reports whether a step may be done: the run goes on, and everything it comes after succeeded.
@@ -150,7 +212,11 @@ func (r *run) begin(s Step) bool {
 		err = errSkipped
 	}
 	for _, id := range s.After {
-		if r.failed[id] != nil && err == nil {
+		switch before := r.failed[id]; {
+		case before == nil || err != nil:
+		case errors.Is(before, ErrChanged):
+			err = ErrChanged
+		default:
 			err = errSkipped
 		}
 	}

@@ -4,11 +4,16 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/certwright/certwright/spec"
 )
 
 // createCA makes a CA's first generation durable, and proves from what was read back that it can sign.
 func (r *run) createCA(a CreateCA) error {
 	ca := r.cas[a.CA]
+	if ca.Local == nil {
+		return r.takeIn(*ca)
+	}
 	var g Generation
 	if b, ok := r.w.Brought[a.CA]; ok {
 		g = b.Generation
@@ -93,7 +98,7 @@ func (r *run) signers(steps []Step) map[string]signing {
 	out := map[string]signing{}
 	for _, s := range steps {
 		name := r.ids[s.Action.(Issue).Identity].CA.Name
-		if _, done := out[name]; done {
+		if _, done := out[name]; done || r.cas[name].Local == nil {
 			continue
 		}
 		g, ok := r.signer(name, r.st)
@@ -109,19 +114,26 @@ func (r *run) signers(steps []Step) map[string]signing {
 func (r *run) sign(s Step, signers map[string]signing) (Issued, error) {
 	a := s.Action.(Issue)
 	id := r.ids[a.Identity]
-	signer := signers[id.CA.Name]
-	if signer.err != nil {
-		return Issued{}, signer.err
-	}
 	var keep PrivateKey
 	if a.Reuse {
 		keep = r.w.State.Identities[a.Identity].Key
 	}
-	i, err := r.Authority.Issue(*id, signer.by, keep, r.w.Now)
+	i, err := r.signed(*id, signers[id.CA.Name], keep)
 	i.Wanted, i.Reason = profileOf(id), s.Reason
 	i.Unbidden = since(r.w.State.Identities[a.Identity].Unbidden, r.w.Now.Add(-time.Hour))
 	if a.Unbidden {
 		i.Unbidden = append(i.Unbidden, r.w.Now)
 	}
 	return i, err
+}
+
+// signed has the identity's CA sign, be it here or outside.
+func (r *run) signed(id spec.Identity, signer signing, keep PrivateKey) (Issued, error) {
+	switch ca := r.cas[id.CA.Name]; {
+	case ca.Local == nil:
+		return r.ask(*ca, id, keep)
+	case signer.err != nil:
+		return Issued{}, signer.err
+	}
+	return r.Authority.Issue(id, signer.by, keep, r.w.Now)
 }

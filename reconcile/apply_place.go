@@ -5,15 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/certwright/certwright/spec"
 )
 
-// place writes all places in one call. Their rows are committed first: what the inventory does not know could
-// not be cleared away later.
-func (r *run) place(steps []Step) {
-	start := r.Clock()
-	var begun, doing []Step
+// place begins to write places, those of each host in one call, host beside host. Their rows are committed first: what the
+// inventory does not know could not be cleared away later. What only undoes somebody's change is known already, and need not
+// wait for that.
+func (r *run) place(steps []Step) *placing {
+	p := &placing{start: r.Clock(), steps: steps, written: map[string]chan struct{}{}}
+	var begun []Step
 	for _, s := range steps {
 		if r.begin(s) {
 			begun = append(begun, s)
@@ -24,41 +26,95 @@ func (r *run) place(steps []Step) {
 		ready[i] = r.render(begun[i].Action.(Place))
 		return nil
 	})
-	var units []Unit
+	byHost := map[string][]unit{}
 	for i, s := range begun {
 		u := ready[i]
 		if u.err != nil {
-			r.end(s, u.err, start)
+			r.end(s, u.err, p.start)
 			continue
 		}
-		doing, units = append(doing, s), append(units, u.Unit)
-		r.owe(s.Action.(Place), u.print)
-		r.enter(s.Action.(Place), u.Unit, u.print)
+		a := s.Action.(Place)
+		r.owe(a, u.print)
+		var known bool
+		u.Mark.Version, known = r.enter(a, u.Unit, u.print)
+		p.ahead = p.ahead || !known
+		byHost[a.At.Host] = append(byHost[a.At.Host], unit{s, u.Unit})
 	}
-	if len(doing) == 0 {
-		return
-	}
-	if err := r.commit(); err != nil {
-		for _, s := range doing {
-			r.end(s, err, start)
+	if p.ahead {
+		if err := r.commit(); err != nil {
+			for _, units := range byHost {
+				for _, u := range units {
+					r.end(u.step, err, p.start)
+				}
+			}
+			return p
 		}
-		return
+	}
+	limit := make(chan struct{}, hostWorkers)
+	for host, units := range byHost {
+		written := make(chan struct{})
+		p.written[host] = written
+		go func() {
+			defer close(written)
+			limit <- struct{}{}
+			defer func() { <-limit }()
+			r.write(p, units)
+		}()
+	}
+	return p
+}
+
+// unit is a unit and the step that it is written for.
+type unit struct {
+	step Step
+	Unit
+}
+
+// placing is the writing of places under way.
+type placing struct {
+	start   time.Time
+	steps   []Step
+	written map[string]chan struct{} // by host: closed when all there are
+	ahead   bool                     // rows had to be committed first
+
+	wrote   bool // something; guarded by the lock of the run, like what follows
+	changed bool // there is something to commit
+}
+
+// await waits until the places of a host are written.
+func (p *placing) await(host string) {
+	if written, is := p.written[host]; is {
+		<-written
+	}
+}
+
+// write writes the places of one host, and ends their steps.
+func (r *run) write(p *placing, of []unit) {
+	units := make([]Unit, len(of))
+	for i, u := range of {
+		units[i] = u.Unit
 	}
 	errs, broke := timed(r, placeLimit, func(ctx context.Context) ([]error, error) { return r.Places.Write(ctx, units), nil })
 	if broke != nil {
 		errs = slices.Repeat([]error{broke}, len(units))
 	}
-	changed := false
-	for i, s := range doing {
-		changed = r.placed(s.Action.(Place), units[i], errs[i]) || changed
+	for i, u := range of {
+		r.mu.Lock()
+		p.wrote = true
+		p.changed = r.placed(u.step.Action.(Place), u.Unit, errs[i]) || p.changed
+		r.mu.Unlock()
+		r.end(u.step, errs[i], p.start)
 	}
-	r.adopted(steps, doing, errs)
-	var failed error
-	if changed {
-		failed = r.commit()
+}
+
+// written waits until all places are written, and commits what came of it.
+func (r *run) written(p *placing) {
+	for _, host := range p.written {
+		<-host
 	}
-	for i, s := range doing {
-		r.end(s, errors.Join(errs[i], failed), start)
+	r.adopted(p.steps)
+	if p.wrote && (p.changed || !p.ahead) { // what was undone is durable; that it was is still to be
+		_ = r.commit() // whose error is that of the run
 	}
 }
 
@@ -142,15 +198,25 @@ func (r *run) owe(a Place, print Fingerprint) {
 	}
 }
 
-// enter writes the place's row ahead: the names of now and of before, until the old ones are gone.
-func (r *run) enter(a Place, u Unit, print Fingerprint) {
+// enter writes the place's row ahead: the names of now and of before, until the old ones are gone. It returns the version
+// for the mark, which is that of nobody else, since rows are committed one after the other; or that of the row, where all
+// of it is known already: whoever has placed something else since has a later one.
+func (r *run) enter(a Place, u Unit, print Fingerprint) (version int, known bool) {
 	row := r.st.Places[a.At]
+	version = row.Version
+	if m := r.w.Places[a.At].Mark; m != nil { // the row may come from a backup
+		version = max(version, m.Version)
+	}
+	known = a.Revert && !a.Adopt && row.Wrote == print && version == row.Version
+	if !known {
+		version++
+	}
 	names := slices.Clone(u.Old)
 	for _, f := range u.Files {
 		names = append(names, f.Name)
 	}
 	slices.Sort(names)
-	next := PlaceRow{Binding: a.Binding, Layout: u.Layout, Files: names, Wrote: print, At: r.w.Now}
+	next := PlaceRow{Binding: a.Binding, Layout: u.Layout, Files: names, Wrote: print, Version: version, At: r.w.Now}
 	switch {
 	case a.Revert:
 		next.Reverts = append(since(row.Reverts, r.w.Now.Add(-contestedWindow)), r.w.Now)
@@ -158,22 +224,20 @@ func (r *run) enter(a Place, u Unit, print Fingerprint) {
 		next.At = row.At
 	}
 	r.st.Places[a.At] = next
+	return version, known
 }
 
 // adopted drops the wishes to adopt that were granted at every place of their binding.
-func (r *run) adopted(steps, written []Step, errs []error) {
+func (r *run) adopted(steps []Step) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	failed := map[string]bool{}
 	for _, s := range steps {
-		if r.failed[s.ID] != nil { // it could not even be rendered
+		if r.failed[s.ID] != nil {
 			failed[s.Action.Subject()] = true
 		}
 	}
-	for i, s := range written {
-		if errs[i] != nil {
-			failed[s.Action.Subject()] = true
-		}
-	}
-	for _, s := range written {
+	for _, s := range steps {
 		if s.Action.(Place).Adopt && !failed[s.Action.Subject()] {
 			delete(r.st.Wishes, s.Action.Subject())
 		}
@@ -183,6 +247,10 @@ func (r *run) adopted(steps, written []Step, errs []error) {
 // placed brings the row up to what is there now and reports whether that has to be committed.
 func (r *run) placed(a Place, u Unit, err error) bool {
 	row := r.st.Places[a.At]
+	if errors.Is(err, ErrChanged) {
+		// Another process of ours has this row in its own by now, and no commit follows here; else the mark is forged.
+		return false
+	}
 	if err != nil {
 		if a.Revert { // nothing was undone, and what is tried again is not someone else's doing
 			row.Reverts = row.Reverts[:len(row.Reverts)-1]

@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -23,7 +24,7 @@ const reloadWorkers = 16
 
 // reload carries out the rungs, binding beside binding. Several bindings may have a container in common: to that one
 // thing is done at a time.
-func (r *run) reload(steps []Step) {
+func (r *run) reload(steps []Step, places *placing) {
 	if len(steps) == 0 {
 		return
 	}
@@ -40,6 +41,7 @@ func (r *run) reload(steps []Step) {
 	var wg sync.WaitGroup
 	for _, chain := range byBinding {
 		wg.Go(func() {
+			places.await(chain[0].Action.(Reload).Target.Host)
 			limit <- struct{}{}
 			defer func() { <-limit }()
 			for _, s := range chain {
@@ -104,6 +106,9 @@ func (r *run) unitOf(a Reload) Fingerprint {
 	b := r.bindings[a.Binding]
 	at, _, _ := r.locate(b)
 	m, _ := r.material(b, r.st)
+	if b.Place.Engine != nil {
+		return engineUnit(unitPrint(r.files(b, at[0], m)), b.Place.Engine)
+	}
 	for _, l := range at {
 		if slices.ContainsFunc(l.containers, func(c Container) bool { return c.ID == a.Target.ID }) {
 			return unitPrint(r.files(b, l, m))
@@ -127,10 +132,11 @@ func (r *run) rung(s Step, knock *knocker) {
 	key := a.Binding + "/" + a.Target.ID
 	load := r.st.Loads[key]
 	load.Proved, load.Error = err == nil, text(err)
+	none := errors.Is(err, ErrUntouched)
 	if cut := r.cut(); err != nil && cut != nil {
 		err, load.Error = cut, "" // nobody knows what it would have led to
 	}
-	if load.Proved && a.How.Restart {
+	if (load.Proved || none) && a.How.Restart {
 		load.Restarts = load.Restarts[:len(load.Restarts)-1]
 	}
 	r.st.Loads[key] = load
@@ -139,6 +145,9 @@ func (r *run) rung(s Step, knock *knocker) {
 }
 
 func (r *run) try(a Reload, knock *knocker) error {
+	if a.Target.Kind == kindEngine {
+		return r.tryEngine(a, knock)
+	}
 	b := r.bindings[a.Binding]
 	i := slices.IndexFunc(r.w.Engines[a.Target.Host].Containers, func(c Container) bool { return c.ID == a.Target.ID })
 	c := r.w.Engines[a.Target.Host].Containers[i]

@@ -73,10 +73,10 @@ func (r *run) collect(steps []Step) {
 
 // drop forgets records about containers that are gone, of engines that answered, if all were asked.
 func (r *run) drop(w World) {
-	if w.Part {
+	if w.Only != nil {
 		return
 	}
-	live := map[string]bool{}
+	live := map[string]bool{engineID: len(w.Daemons) > 0}
 	for _, e := range w.Engines {
 		if e.Err != "" {
 			return

@@ -54,7 +54,7 @@ func (r *run) placeSecrets(steps []Step) {
 
 // make makes the secrets of a binding that are not there, and marks those that are there without its mark.
 func (r *run) make(b *spec.Binding, m material, refs []SecretRef) error {
-	for i, f := range r.files(b, located{}, m) {
+	for i, f := range r.files(b, located{list: b.Files}, m) {
 		if r.unmade(b, refs[i:i+1]) == "" {
 			continue
 		}

@@ -1,14 +1,14 @@
 package reconcile
 
 import (
-	"context"
 	"fmt"
 	"strconv"
 	"time"
 )
 
-// A rotation is followed this long; one that takes longer is followed by the next apply.
-const rotationTimeout = 10 * time.Minute
+// A rotation is followed for as long as it gets on within this time; one that takes longer is followed by the next apply.
+// Nothing else is done meanwhile.
+const rotationPatience = time.Minute
 
 // swarm carries out one step about a Swarm's own CA.
 func (r *run) swarm(s Step) error {
@@ -18,10 +18,13 @@ func (r *run) swarm(s Step) error {
 	case SetNodeLifetime:
 		return r.updateSwarm(a.Host, SwarmUpdate{Lifetime: a.Lifetime})
 	case RotateSwarm:
-		if err := r.updateSwarm(a.Host, SwarmUpdate{Labels: r.counted(a.Rotation), Rotate: true}); err != nil {
-			return err
+		u := SwarmUpdate{External: a.To}
+		if a.To == nil {
+			u = SwarmUpdate{Labels: r.counted(a.Rotation), Rotate: true}
 		}
-		return r.follow(s, a.Host)
+		return r.updateAndFollow(s, a.Host, u)
+	case SetNodeCA:
+		return r.updateAndFollow(s, a.Host, SwarmUpdate{External: &a.CA})
 	}
 	return r.follow(s, s.Action.(AwaitRotation).Host)
 }
@@ -31,34 +34,41 @@ func (r *run) counted(rotation int) map[string]string {
 }
 
 func (r *run) updateSwarm(host string, u SwarmUpdate) error {
-	u.Forced = r.w.Swarms[host].CA.Forced
+	ca := r.w.Swarms[host].CA
+	u.Forced, u.Rotating, u.Root = ca.Forced, ca.Rotating, ca.Root
 	return r.Swarms.UpdateSwarm(r.ctx, host, u)
+}
+
+func (r *run) updateAndFollow(s Step, host string, u SwarmUpdate) error {
+	if err := r.updateSwarm(host, u); err != nil {
+		return err
+	}
+	return r.follow(s, host)
 }
 
 // follow says how far a rotation is until it is over. What waits for nodes that are down alone is not followed: Swarm
 // goes on by itself when they are back.
 func (r *run) follow(s Step, host string) error {
-	ctx, cancel := context.WithTimeout(r.ctx, rotationTimeout)
-	defer cancel()
+	moved := time.Now()
 	for said := ""; ; {
-		ca := r.Swarms.SwarmCA(ctx, host)
+		ca := r.Swarms.SwarmCA(r.ctx, host)
 		now := ca.Err // managers may have to agree on a leader first
 		if now == "" {
 			now = ca.progress()
 		}
-		if now != said && ctx.Err() == nil {
-			said = now
+		if now != said && r.ctx.Err() == nil {
+			said, moved = now, time.Now()
 			r.tell(Event{Step: s, Said: said})
 		}
 		if ca.Err == "" && (ca.stuck() || !ca.Rotating && len(ca.behind()) == len(absent(ca.behind()))) {
 			return nil
 		}
+		if time.Since(moved) > rotationPatience {
+			return fmt.Errorf("it did not get on for %s: %s; the next apply follows it", rotationPatience, said)
+		}
 		select {
-		case <-ctx.Done():
-			if err := r.cut(); err != nil {
-				return err
-			}
-			return fmt.Errorf("it is not over after %s: %s; the next apply follows it", rotationTimeout, said)
+		case <-r.ctx.Done():
+			return r.cut()
 		case <-time.After(500 * time.Millisecond):
 		}
 	}

@@ -30,7 +30,7 @@ func (v *view) reach(ctx context.Context, p Providers, bindings []*spec.Binding,
 	w = ways{map[[2]string]string{}, map[string]error{}}
 	for host, swarm := range v.w.Swarms {
 		for _, t := range swarm.Tasks {
-			if c := v.tasked[[2]string{host, t.ID}]; t.Running && c.Running() {
+			if c := v.tasked[t.ID]; t.Running && c.Running() && c.Host == host {
 				for network := range t.Addresses {
 					w.via[[2]string{host, network}] = c.ID
 				}

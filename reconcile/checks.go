@@ -13,10 +13,15 @@ type check func(in checked) string
 type checked struct {
 	id     *spec.Identity
 	stored *Issued
-	signer *Generation // nil when the CA is yet to be made
+	signer *Generation // nil when the CA is yet to be made; of a CA outside its root
 	wish   Wish
 	now    time.Time
+	// outside: intermediates and lives are the CA's affair, and what it changes of them is no reason to ask again.
+	outside bool
+	advice  Window // of the CA, zero if it has none
 }
+
+func (in checked) renewAt() time.Time { return renewAt(in.id, in.stored, in.advice) }
 
 // checks are asked in this order; the first reason wins.
 var checks = []check{
@@ -70,7 +75,7 @@ func issuerChanged(in checked) string {
 
 // One key can get another certificate, where the CA was brought along. Leaves carry their issuers with them.
 func issuerRenewed(in checked) string {
-	if !samePath(append(slices.Clip(in.stored.Chain), in.stored.Root), in.signer.path()) {
+	if !in.outside && !samePath(append(slices.Clip(in.stored.Chain), in.stored.Root), in.signer.path()) {
 		return "issuer renewed"
 	}
 	return ""
@@ -82,7 +87,7 @@ func samePath(a, b [][]byte) bool { return slices.EqualFunc(a, b, slices.Equal[[
 const issuesPerHour = 5
 
 // unbidden reports whether a stale identity is issued although nobody wanted it and its time has not come: its issuer is
-// another one than it was, or gave it less than an hour, and than a third of the life that was wanted.
+// another one than it was, or gave it less than an hour, and than a third of the life that was wanted, by its end or by the CA's advice.
 func unbidden(in checked) bool {
 	switch {
 	case in.stored == nil, askedFor(in) != "":
@@ -93,6 +98,9 @@ func unbidden(in checked) bool {
 		return true
 	}
 	life := in.stored.NotAfter.Sub(in.stored.IssuedAt)
+	if in.advice != (Window{}) { // a CA may want one certificate renewed at once, but not each
+		life = min(life, in.renewAt().Sub(in.stored.IssuedAt))
+	}
 	return expired(in)+expiresSoon(in) != "" && life < min(in.id.Lifetime/3, time.Hour)
 }
 
@@ -139,15 +147,18 @@ func expired(in checked) string {
 }
 
 func expiresSoon(in checked) string {
-	if in.now.Before(RenewAt(in.id, in.stored)) || !outlives(in) {
+	if in.now.Before(in.renewAt()) || !outlives(in) {
 		return ""
 	}
 	return "expires soon"
 }
 
 // outlives reports whether a certificate issued now would end noticeably later than the stored one. Near the end
-// of the issuer it would not, and issuing again and again would gain nothing.
+// of the issuer it would not, and issuing again and again would gain nothing. A CA outside gives what it likes.
 func outlives(in checked) bool {
+	if in.outside {
+		return true
+	}
 	end := in.now.Add(in.id.Lifetime)
 	if in.signer != nil && in.signer.NotAfter.Before(end) {
 		end = in.signer.NotAfter

@@ -25,8 +25,7 @@ type Outcome struct {
 
 // Converge repeats passes until a plan is empty, or until a pass plans again just what failed in the one before.
 // The error is one of observing; what went wrong with single steps is in the Outcome.
-func (a Applier) Converge(ctx context.Context, scope Scope) (Outcome, error) {
-	var out Outcome
+func (a Applier) Converge(ctx context.Context, scope Scope) (out Outcome, err error) {
 	scope.Since = a.Clock()
 	var failed Plan // what did not work in the pass before
 	report := a.Report
@@ -42,17 +41,31 @@ func (a Applier) Converge(ctx context.Context, scope Scope) (Outcome, error) {
 			report(e)
 		}
 	}
+	hosts := a.patience(scope)
+	defer func() { a.Memory.met(out.World, &out.Plan, hosts.spared, a.Clock()) }()
 	for passes, yields := 0, 0; passes < maxPasses && yields < maxYields; {
-		w, err := Observe(ctx, a.Providers, a.Spec, Look{Couriers: a.Couriers, Probe: true, Only: scope.Only, Known: a.Known, Now: a.Clock()})
+		out.World = World{} // that of the pass before: it is as large as the next one
+		w, err := Observe(ctx, a.Providers, a.Spec, Look{Couriers: a.Couriers, Probe: true, Only: scope.Only, Known: a.Known, Memory: a.Memory, Patience: hosts.each, Silent: hosts.silent, Now: a.Clock()})
 		if err != nil {
 			return out, err
+		}
+		hosts.met(w)
+		// Without a store, places on any of them may show that it was lost.
+		if w.Fresh && hosts.extend() {
+			continue
 		}
 		out.World, out.Plan = w, Diff(a.Spec, w, scope)
 		if out.Plan.Empty() {
 			out.Err, out.Failed = nil, nil
+			if hosts.extend() {
+				continue
+			}
 			return out, nil
 		}
 		if out.Err != nil && !errors.Is(out.Err, ErrChanged) && out.Plan.text() == failed.text() {
+			if hosts.extend() {
+				continue
+			}
 			return out, nil
 		}
 		failed, out.Failed = out.Plan, map[string]string{}

@@ -1,6 +1,7 @@
 package reconcile_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"strings"
@@ -21,6 +22,7 @@ var flows = []struct {
 }{
 	{"first apply", false, func(*estate) {}},
 	{"first apply beside running containers", false, func(e *estate) { e.start() }},
+	{"first apply of what was brought along", false, func(e *estate) { e.alongWithPair(14 * 24 * time.Hour) }},
 	{"renewal", true, func(*estate) { time.Sleep(21 * 24 * time.Hour) }},
 	{"rotate", true, func(e *estate) { e.wish("identity/many") }},
 	{"trust changes", true, func(e *estate) {
@@ -35,6 +37,31 @@ var flows = []struct {
 		e.edit("  roots:\n    trust: [internal]\n    directory: /srv/roots\n", "")
 	}},
 	{"place moves", true, func(e *estate) { e.edit("/srv/roots", "/srv/anchors") }},
+	{"a context appears", true, func(e *estate) { e.withContext() }},
+	{"a context drifts", true, func(e *estate) {
+		e.withContext()
+		e.converge()
+		c := e.spec.BindingByName("ops").Place.Context
+		e.Delete(reconcile.Location{Host: "local", Dir: c.TLS()}, "docker/key.pem")
+		e.Edit(reconcile.Location{Host: "local", Dir: c.MetaDir()}, "meta.json", []byte("{}"))
+	}},
+	{"a context leaves the spec", true, func(e *estate) {
+		e.withContext()
+		e.converge()
+		e.read(estateYAML)
+	}},
+	{"an engine gets TLS", true, func(e *estate) { e.withEngine() }},
+	{"the certificate of an engine is renewed", true, func(e *estate) {
+		e.withEngine()
+		e.converge()
+		e.wish("identity/engine")
+	}},
+	{"an engine whose unit says where it listens", true, func(e *estate) {
+		e.withEngine()
+		d := e.Dockerd()
+		d.Command = []string{"/usr/bin/dockerd", "-H", "fd://", "--debug"}
+		e.SetDockerd(d)
+	}},
 	{"drift", true, func(e *estate) {
 		e.Delete(reconcile.Location{Host: "local", Dir: "/srv/web"}, "key.pem")
 		e.Edit(reconcile.Location{Host: "local", Volume: "db-certs"}, "cert.pem", []byte("nothing"))
@@ -49,9 +76,20 @@ var flows = []struct {
 		st.Failures["binding/roots place /srv/roots"] = reconcile.Failure{Count: 3, At: time.Now(), Next: time.Now().Add(time.Minute), Error: "struck"}
 		e.commit(st)
 	}},
+	{"revocation", true, func(e *estate) { e.lostKey() }},
 	{"rotation of the Swarm's root", true, func(e *estate) {
 		e.swarm.now = reconcile.Swarm{CA: swarmCA("1")}
 		e.read(estateYAML + "swarm: {nodeCertLifetime: 720h, rotation: 2}\n")
+	}},
+	{"rotation to an external CA", true, func(e *estate) {
+		e.swarm.now = reconcile.Swarm{CA: swarmCA("")}
+		e.read(estateYAML + "swarm: {nodeCertLifetime: 720h, " + e.nodeCA("root.pem") + "}\n")
+	}},
+	{"a rotation given up", true, func(e *estate) {
+		e.swarm.now = reconcile.Swarm{CA: swarmCA("")}
+		e.read(estateYAML + "swarm: {nodeCertLifetime: 720h, " + e.nodeCA("root.pem") + "}\n")
+		e.swarm.trusts(e.spec.Swarm.External.Root)
+		e.swarm.begin("key1", "root1")
 	}},
 }
 
@@ -83,6 +121,38 @@ func (e *estate) commit(st reconcile.State) {
 	e.t.Helper()
 	if err := e.Commit(e.t.Context(), st); err != nil {
 		e.t.Fatal(err)
+	}
+}
+
+// lostKey has the client's certificate of a CA outside revoked, whose key the spec wants to be kept.
+func (e *estate) lostKey() {
+	e.t.Helper()
+	e.company = newCompany(e.t)
+	e.company.around = func(what string, do func() error) error { return e.Around.Do(what, do) }
+	e.edit("cas:", "cas:\n  company: {step: {url: \"https://ca.test\", fingerprint: "+e.company.fingerprint()+", provisioner: docker, password: {env: P}}}",
+		"client: {ca: services, usages: [client]}", "client: {ca: company, usages: [client], reuseKey: true}")
+	e.converge()
+	st := e.load()
+	lost := st.Identities["client"]
+	st.Revocations[lost.Serial] = reconcile.Revocation{Identity: "client", Issued: lost, At: time.Now()}
+	st.Wishes["identity/client"] = reconcile.Wish{At: time.Now(), Serial: lost.Serial, NewKey: true}
+	e.commit(st)
+	e.lost = lost
+}
+
+// revoked fails the test unless the lost certificate was revoked with its key, and another one of another key is there.
+func (e *estate) revoked() {
+	e.t.Helper()
+	st := e.load()
+	if len(e.company.revoked) == 0 || len(st.Revocations) > 0 {
+		e.t.Errorf("it was revoked %d times, and %d are still to be", len(e.company.revoked), len(st.Revocations))
+		return
+	}
+	if q := e.company.revoked[0]; q.Serial != e.lost.Serial || q.Own == nil || q.Own.Serial != e.lost.Serial || len(q.Roots) != 1 {
+		e.t.Errorf("another one was revoked: %v", q.Serial)
+	}
+	if now := st.Identities["client"]; now.Serial == e.lost.Serial || bytes.Equal(now.Key.PKCS8(), e.lost.Key.PKCS8()) {
+		e.t.Error("the identity has the same key")
 	}
 }
 
@@ -177,6 +247,12 @@ func strike(t *testing.T, ready bool, begin func(*estate), f *fault) {
 			}
 		}
 		e.audit()
+		if e.company != nil {
+			e.revoked()
+		}
+		if got := e.load().Identities["web"].Serial; e.pair.Serial != "" && got != e.pair.Serial {
+			t.Errorf("web has the serial %s, and was brought along with %s", got, e.pair.Serial)
+		}
 		if e.spec.Swarm != nil && e.swarm.rotations != 1 {
 			t.Errorf("the Swarm's root was rotated %d times", e.swarm.rotations)
 		}

@@ -31,7 +31,7 @@ func Deep(ctx context.Context, p Providers, s *spec.Spec, w World, names []strin
 			continue
 		}
 		refs := v.refs(b, m)
-		for i, f := range v.files(b, located{}, m) {
+		for i, f := range v.files(b, located{list: b.Files}, m) {
 			c := Compared{SecretKind: refs[i].SecretKind, Binding: b.Name, File: f.spec.Name, Secret: refs[i].Name}
 			holds, err := v.compare(ctx, p, b.Host.Name, refs[i], f)
 			c.Other, c.Problem = err == nil && !holds, text(err)

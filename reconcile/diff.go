@@ -37,7 +37,7 @@ func Diff(s *spec.Spec, w World, scope Scope) Plan {
 	d := &differ{
 		view: newView(s, &w), scope: scope,
 		caSteps: map[string]int{}, idSteps: map[string]int{}, held: map[string]Refusal{},
-		places: map[Location]int{}, secretNames: map[string]bool{}, wanted: map[Location]string{}, unresolved: map[string]bool{},
+		places: map[Location]int{}, secretNames: map[string]bool{}, wanted: make(map[Location]string, len(s.Bindings)), unresolved: map[string]bool{},
 	}
 	d.plan.Project = s.Project
 	bindings := d.selected()
@@ -58,9 +58,19 @@ func Diff(s *spec.Spec, w World, scope Scope) Plan {
 		wants[i] = d.want(bindings[i])
 		return nil
 	})
+	if len(scope.Only) == 0 {
+		d.revocations()
+	}
 	d.reserve(needed != nil)
 	for i, b := range bindings {
-		d.binding(b, wants[i])
+		if b.Place.Engine == nil {
+			d.binding(b, wants[i])
+		}
+	}
+	for i, b := range bindings { // their clients are placed before them
+		if b.Place.Engine != nil {
+			d.binding(b, wants[i])
+		}
 	}
 	if len(scope.Only) == 0 && scope.Prune != PruneNone {
 		d.prune()
@@ -100,12 +110,13 @@ func (d *differ) reserve(some bool) {
 	}
 }
 
-// step adds a step and returns its number, or 0 when it failed and is not to be tried now, which is said of its subject.
+// step adds a step and returns its number, or 0 when it failed and is left for later, which is said of its subject.
 func (d *differ) step(a Action, reason string, after ...int) int {
 	failed := d.failed(a)
 	if d.scope.Patient && failed.Next.After(d.w.Now) {
 		d.refuse(Failed, a.Subject(), a.String()+": "+failed.Error, failed.hint())
 		d.due(failed.Next)
+		d.plan.Later = append(d.plan.Later, Step{Action: a, Reason: reason, Failed: failed})
 		return 0
 	}
 	after = slices.DeleteFunc(after, func(n int) bool { return n == 0 })

@@ -1,7 +1,10 @@
 package reconcile
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/certwright/certwright/spec"
@@ -10,7 +13,12 @@ import (
 // ca plans the first generation of a CA. A CA that is there is never made again.
 func (d *differ) ca(c *spec.CA) {
 	subject := "ca/" + c.Name
-	stored, ok := d.w.State.CAs[c.Name]
+	stored := d.w.State.CAs[c.Name]
+	ok := len(stored.Generations) > 0
+	if c.Local == nil {
+		d.outsideCA(c, stored, ok)
+		return
+	}
 	if c.Local.Certificate != "" {
 		d.broughtCA(c, stored, ok)
 		return
@@ -56,10 +64,12 @@ func (d *differ) broughtCA(c *spec.CA, stored CA, ok bool) {
 	subject := "ca/" + c.Name
 	b := d.w.Brought[c.Name]
 	switch {
+	case b.Err != "" && ok && !d.w.Now.Before(stored.Active().NotAfter):
+		d.refuse(Blocked, subject, b.Err, renewCA(c))
 	case b.Err != "":
-		d.refuse(Blocked, subject, b.Err, "")
+		d.refuse(Blocked, subject, b.Err, "bring its files back: "+c.Local.Certificate+" and "+c.Local.KeyFile)
 	case !d.w.Now.Before(b.Generation.NotAfter):
-		d.refuse(Blocked, subject, "expired "+stamp(b.Generation.NotAfter), "renew "+c.Local.Certificate)
+		d.refuse(Blocked, subject, "expired "+stamp(b.Generation.NotAfter), renewCA(c))
 	case !ok:
 		d.caSteps[c.Name] = d.step(CreateCA{CA: c.Name, Brought: true}, "brought along, not taken in yet")
 	case stored.Active().KeyID != b.Generation.KeyID:
@@ -68,6 +78,48 @@ func (d *differ) broughtCA(c *spec.CA, stored CA, ok bool) {
 	case !samePath(stored.Active().path(), b.Generation.path()):
 		d.caSteps[c.Name] = d.step(CreateCA{CA: c.Name, Brought: true}, "its certificate was renewed")
 	}
+}
+
+// outsideCA takes the roots of a CA outside into the store. Those that a file names follow the file.
+func (d *differ) outsideCA(c *spec.CA, stored CA, ok bool) {
+	roots, named := d.w.Outside[c.Name]
+	switch {
+	case roots.Err != "":
+		d.refuse(Blocked, "ca/"+c.Name, roots.Err, "")
+	case slices.ContainsFunc(stored.Generations, func(g Generation) bool { return len(g.Key.PKCS8()) > 0 }):
+		d.refuse(Blocked, "ca/"+c.Name, "it was one of certwright's own, and its key would be lost",
+			"undo the edit, or give the CA outside another name")
+	case c.Public(): // of its roots those are taken in that are used, when they are
+	case !ok:
+		d.caSteps[c.Name] = d.step(CreateCA{CA: c.Name, Brought: true}, "its root is not taken in yet")
+	case named && !samePath(stored.roots(), roots.Roots):
+		d.caSteps[c.Name] = d.step(CreateCA{CA: c.Name, Brought: true}, "its roots changed")
+	case c.Fingerprint() != "" && !slices.EqualFunc(stored.roots(), []string{c.Fingerprint()}, hasFingerprint):
+		d.caSteps[c.Name] = d.step(CreateCA{CA: c.Name, Brought: true}, "another root is pinned")
+	}
+}
+
+func hasFingerprint(der []byte, fingerprint string) bool {
+	sum := sha256.Sum256(der)
+	return hex.EncodeToString(sum[:]) == fingerprint
+}
+
+// rootOf is the generation of a root of a CA outside, or nil where it is none, or none any more by the file of its roots.
+func (d *differ) rootOf(ca string, root []byte) *Generation {
+	is := func(other []byte) bool { return slices.Equal(other, root) }
+	if roots, named := d.w.Outside[ca]; named && !slices.ContainsFunc(roots.Roots, is) {
+		return nil
+	}
+	stored := d.w.State.CAs[ca]
+	if i := slices.IndexFunc(stored.Generations, func(g Generation) bool { return is(g.Root()) }); i >= 0 {
+		return &stored.Generations[i]
+	}
+	return nil
+}
+
+// renewCA is what helps where a CA that was brought along has ended.
+func renewCA(c *spec.CA) string {
+	return "put a renewed certificate of the same key into " + c.Local.Certificate + " (docs/tls-yaml.md, CAs)"
 }
 
 // parent is the generation that signs for a CA, and the step that makes it.
@@ -87,15 +139,22 @@ func (d *differ) identity(id *spec.Identity) {
 		}
 		return
 	}
+	if pair, has := d.w.Pairs[id.Name]; has {
+		d.pair(id, pair)
+		return
+	}
 	var stored *Issued
 	if i, ok := d.w.State.Identities[id.Name]; ok {
 		stored = &i
 	}
-	signer := d.w.State.CAs[id.CA.Name].Active()
-	in := checked{id: id, stored: stored, signer: signer, wish: d.w.State.Wishes[subject], now: d.w.Now}
+	signer, outside := d.w.State.CAs[id.CA.Name].Active(), d.cas[id.CA.Name].Local == nil
+	if outside && stored != nil {
+		signer = d.rootOf(id.CA.Name, stored.Root)
+	}
+	in := checked{id: id, stored: stored, signer: signer, outside: outside, wish: d.w.State.Wishes[subject], now: d.w.Now, advice: d.w.Advice[id.Name]}
 	reason := stale(in)
 	if reason == "" {
-		d.due(RenewAt(id, stored))
+		d.due(in.renewAt())
 		return
 	}
 	if (stored == nil || askedFor(in) == "") && d.refuseWith(subject, "clock", "the clock: ") {
@@ -108,11 +167,23 @@ func (d *differ) identity(id *spec.Identity) {
 		d.refuse(Blocked, subject, "CA "+id.CA.Name+" has expired", "")
 		return
 	}
-	issue := Issue{Identity: id.Name, Reuse: id.ReuseKey && stored != nil && stored.Wanted.Key == id.Key, Unbidden: unbidden(in)}
+	issue := Issue{Identity: id.Name, Reuse: id.ReuseKey && stored != nil && stored.Wanted.Key == id.Key && !in.wish.NewKey, Unbidden: unbidden(in)}
 	if issue.Unbidden && d.issuesSpent(id, stored, reason) {
 		return
 	}
 	d.idSteps[id.Name] = d.step(issue, reason, d.caSteps[id.CA.Name])
+}
+
+// pair takes what an identity was brought along with into the store; from then on it is kept as if it had been issued here.
+func (d *differ) pair(id *spec.Identity, pair FromState) {
+	subject := "identity/" + id.Name
+	switch {
+	case d.refuseWith(subject, "ca/"+id.CA.Name, "CA "+id.CA.Name+": "):
+	case pair.Err != "":
+		d.refuse(Blocked, subject, pair.Err, "mend that, or take `brought` out of the spec, so that another one is issued")
+	default:
+		d.idSteps[id.Name] = d.step(TakeIn{Identity: id.Name}, "brought along, not taken in yet", d.caSteps[id.CA.Name])
+	}
 }
 
 // issuesSpent reports whether an identity has used up its issues of this hour that nobody wanted, and plans the next look.

@@ -1,6 +1,8 @@
 package reconcile
 
 import (
+	"cmp"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -62,7 +64,7 @@ func (d *differ) binding(b *spec.Binding, w want) {
 		d.unresolved[b.Name] = true
 		state := Blocked
 		if w.wait {
-			state = Waiting
+			state = cmp.Or(w.refused.State, Waiting)
 		}
 		d.refuse(state, subject, w.refused.Reason, w.refused.Hint)
 		return
@@ -71,9 +73,15 @@ func (d *differ) binding(b *spec.Binding, w want) {
 		d.secrets(b, m, pending)
 		return
 	}
+	if b.Place.Engine != nil {
+		d.engine(b, w, pending)
+		return
+	}
 	prev := 0
 	for i := range w.at {
-		prev = d.place(b, w, i, pending, prev)
+		if prev = d.place(b, w, i, pending, prev); d.held[subject].Reason != "" && b.Place.Context != nil {
+			return // without its material docker would not speak TLS there
+		}
 	}
 	d.absent(b, w.at)
 }
@@ -88,7 +96,8 @@ func (d *differ) absent(b *spec.Binding, at []located) {
 		all = append(all, l.containers...)
 	}
 	if e := d.w.Engines[b.Host.Name]; e.Err != "" {
-		d.refuse(Waiting, "binding/"+b.Name, "waits for the engine: "+e.Err, "")
+		r := unanswered(b, "engine", e.Err)
+		d.refuse(r.State, "binding/"+b.Name, r.Reason, "")
 		return
 	}
 	if len(all) == 0 {
@@ -115,8 +124,11 @@ func (d *differ) absent(b *spec.Binding, at []located) {
 			hint = "look at its logs"
 			break
 		}
-		if c.State == "paused" {
+		switch c.State {
+		case "paused":
 			hint = "unpause the container"
+		case "restarting": // the engine starts it by itself
+			hint = "look at its logs"
 		}
 		if reason == "" {
 			reason = c.Name + " is not running (" + c.State + ")"
@@ -146,6 +158,9 @@ func (d *differ) pending(b *spec.Binding) []int {
 // place plans one place and returns the last step of the binding's wave of reloads.
 func (d *differ) place(b *spec.Binding, w want, i int, pending []int, prev int) int {
 	l, m, files, unit := w.at[i], w.m, w.files[i], w.units[i]
+	if l.described() {
+		pending = nil
+	}
 	subject := "binding/" + b.Name
 	norm := l.at.physical()
 	if other, ok := d.wanted[norm]; ok && other != b.Name {
@@ -176,17 +191,25 @@ func (d *differ) place(b *spec.Binding, w want, i int, pending []int, prev int) 
 		if revert && !adopt && d.contested(subject, row, reason) {
 			return prev
 		}
+		place := Place{Binding: b.Name, At: l.at, Adopt: adopt, InPlace: l.files, Revert: revert}
 		if l.create {
 			volume := CreateVolume{Host: l.at.Host, Name: l.at.Volume, Labels: l.labels}
 			if step = d.step(volume, "not there"); step == 0 {
 				d.refuseWith(subject, volume.Subject(), "")
+				d.plan.Later = append(d.plan.Later, Step{Action: place, Reason: reason})
 				return prev
 			}
 		}
-		step = d.step(Place{Binding: b.Name, At: l.at, Adopt: adopt, InPlace: l.files, Revert: revert}, reason, slices.Concat(pending, []int{step})...)
-		if step == 0 {
+		after := append(pending[:len(pending):len(pending)], step)
+		if b.Place.Context != nil {
+			after = append(after, prev)
+		}
+		if step = d.step(place, reason, after...); step == 0 {
 			return prev
 		}
+	}
+	if b.Place.Context != nil || b.Place.Engine != nil {
+		return step
 	}
 	for _, c := range l.containers {
 		if c.Running() {
@@ -220,10 +243,10 @@ func (d *differ) adopts(subject string) bool {
 const busy = 5 * time.Second
 
 // underWay reports whether another process may be writing the files of a row just now, since the row comes before them:
-// then it is nobody's doing that they are not there yet.
+// then it is nobody's doing that they are not there yet. That is believed as long as nothing was undone since they changed.
+// The other process may have a clock that is a little ahead.
 func (row PlaceRow) underWay(now time.Time) bool {
-	age := now.Sub(row.At)
-	return 0 <= age && age < busy && len(since(row.Reverts, now.Add(-contestedWindow))) == 0
+	return now.Sub(row.At).Abs() < busy && len(since(row.Reverts, now.Add(-contestedWindow))) == 0
 }
 
 // since are the times after one, oldest first as they came.
@@ -238,7 +261,8 @@ func (d *differ) contested(subject string, row PlaceRow, reason string) bool {
 	}
 	again := recent[0].Add(contestedWindow)
 	d.refuse(Contested, subject, "someone else keeps changing what is placed ("+reason+")",
-		"find the other writer and end it; certwright writes there again after "+stamp(again))
+		"find the other writer and end it; certwright writes there again after "+stamp(again)+", and `certwright adopt "+
+			strings.TrimPrefix(subject, "binding/")+"` does at once")
 	d.due(again)
 	return true
 }
@@ -263,6 +287,9 @@ func (d *differ) misplaced(b *spec.Binding, p PlaceState, row PlaceRow, files []
 	if p.Layout != b.Layout {
 		return "layout changed", false, nil
 	}
+	if r := shut(p, files); r != "" {
+		return r, true, nil
+	}
 	for _, f := range files {
 		if r := misplacedFile(f, p.Files[f.spec.Name]); r != "" {
 			return r, true, nil
@@ -277,6 +304,21 @@ func (d *differ) misplaced(b *spec.Binding, p PlaceState, row PlaceRow, files []
 		return "the spec changed", false, nil // in what does not show in the files as they are read, as an alias
 	}
 	return "", false, nil
+}
+
+// shut names the directory of a place that keeps files from whom they are for, or is "". A generation is certwright's, and
+// stays as it was made; the place's own directory may be someone else's, who has a reason for its mode as long as it
+// admits the files.
+func shut(p PlaceState, files []wantedFile) string {
+	if p.Layout == spec.Atomic && p.Generation.Perm() != DirMode {
+		return "mode differs: ..data"
+	}
+	for _, f := range files {
+		if !p.Dir.Admits(f.mode, f.owner) {
+			return fmt.Sprintf("mode differs: . (%04o shuts out %d:%d)", p.Dir.Mode.Perm(), f.owner.UID, f.owner.GID)
+		}
+	}
+	return ""
 }
 
 func misplacedFile(want wantedFile, is FileState) string {

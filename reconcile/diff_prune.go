@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/certwright/certwright/spec"
 )
 
 // prune plans the removal of what left the spec: places first, then the identities.
@@ -73,9 +75,21 @@ func (d *differ) gone() (gone []Location, bindings int) {
 
 // user names a running container that still mounts the place, or says that it cannot be known.
 func (d *differ) user(l Location) string {
+	if l.ofDaemon() {
+		switch s := d.w.Daemons[l.Host]; {
+		case s.Err != "":
+			return "whether dockerd reads it is not known: " + s.Err
+		case s.FileErr != "" || s.names(l):
+			return "dockerd is configured with it in " + s.File
+		}
+		return ""
+	}
 	e, seen := d.w.Engines[l.Host]
 	if e.Err != "" || !seen {
 		if l.Volume != "" || l.Machine || d.hadConsumer(d.w.State.Places[l].Binding) {
+			if l.Host != spec.LocalHost && e.Err != "" {
+				return e.Err
+			}
 			return "the engine does not answer"
 		}
 		return ""

@@ -3,6 +3,7 @@ package reconcile
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/certwright/certwright/spec"
@@ -27,7 +28,11 @@ func (d *differ) load(in loading, prev int) int {
 		d.refuse(fault.State, "binding/"+in.b.Name, fault.Reason, fault.Hint)
 		return prev
 	}
+	outlived := d.outlived(in.c, in.l.at)
 	if reason == "" {
+		if outlived {
+			d.wantsRestart(in)
+		}
 		return prev
 	}
 	rungs := ladder(in.b, in.c)
@@ -37,6 +42,15 @@ func (d *differ) load(in loading, prev int) int {
 	wait := min(max(load.At.Sub(in.wrote), firstRetry), lastRetry)
 	if in.placed == 0 && load.of(in) && !load.Proved && d.lately(load, wait) {
 		rung = load.Rung + 1
+	}
+	if outlived { // and so nothing else is of use
+		for rung < len(rungs) && !rungs[rung].Restart {
+			rung++
+		}
+	}
+	if rung >= len(rungs) && outlived {
+		d.wantsRestart(in)
+		return prev
 	}
 	if rung >= len(rungs) {
 		d.refuse(Stale, "binding/"+in.b.Name, d.cause(in, load), remedy(in.l, in.c, rungs))
@@ -93,6 +107,12 @@ func (d *differ) broken(in loading, c Container) bool {
 // of reports whether the record is about this container and what is placed now.
 func (l Load) of(in loading) bool { return l.Target == in.c.ID && l.Unit == in.unit }
 
+// spoiled reports whether the container was made to load files that did not do, runs on, and has other files by now: then it
+// is no process that is still starting, and what silenced it may be over.
+func (l Load) spoiled(in loading) bool {
+	return l.Target == in.c.ID && l.Error != "" && in.c.Running() && (in.placed != 0 || l.Unit != in.unit)
+}
+
 // visible reports whether the wire can show what the container has loaded.
 func (d *differ) visible(in loading) bool {
 	served, probed := d.w.Served[TargetKey(in.b.Name, in.c)]
@@ -110,11 +130,13 @@ func (d *differ) unloaded(in loading) (string, *Refusal) {
 	switch {
 	case served.Err != "" && in.c.Health == "starting":
 		return "", &Refusal{State: Waiting, Reason: in.c.Name + " is starting"}
+	case served.Err != "" && load.spoiled(in):
+		return "its last files did it no good", nil
 	case served.Err != "" && in.placed != 0:
 		// Nobody listens: a signal could end a process that is still starting. The next pass looks again.
 		return "", nil
 	case served.Err != "":
-		return "", silentIn(in, served)
+		return "", d.silentIn(in, served)
 	case in.placed != 0:
 		return "follows its files", nil
 	case served.Serial != in.m.issued.Serial:
@@ -127,20 +149,27 @@ func (d *differ) unloaded(in loading) (string, *Refusal) {
 		// It served this certificate before the rung, too: nothing shows that it has the rest of its files.
 		return "not reloaded since its files changed", nil
 	}
-	return "", fault(in.b, in.c, served)
+	return "", d.fault(in.b, in.c, served)
 }
 
 // silent says that a server shows nothing on the wire, and where to look.
 func silent(b *spec.Binding, c Container, s Served) *Refusal {
-	return &Refusal{
+	r := &Refusal{
 		State: Failed, Reason: fmt.Sprintf("%s does not answer on port %d: %s", c.Name, b.Probe.Port, s.Err),
 		Hint: "look at its logs, and whether the probe has the port and protocol of the server",
 	}
+	if strings.Contains(s.Err, "no answer") { // it takes connections, and hangs
+		r.Hint += "; or restart it"
+	}
+	return r
 }
 
 // silentIn is silent for a container that may not even see its files.
-func silentIn(in loading, s Served) *Refusal {
+func (d *differ) silentIn(in loading, s Served) *Refusal {
 	r := silent(in.b, in.c, s)
+	if d.outlived(in.c, in.l.at) {
+		r.Reason, r.Hint = madeAnew+": "+r.Reason, "restart "+in.c.Name
+	}
 	if !mounts(in.c, in.l.at) {
 		r.Reason = fmt.Sprintf("%s does not mount %s, and does not answer on port %d: %s", in.c.Name, in.l.at, in.b.Probe.Port, s.Err)
 		r.Hint = mountHint
@@ -169,7 +198,7 @@ func (d *differ) unloadedUnseen(in loading, load Load) string {
 }
 
 // fault says what is wrong with a server that serves the wanted certificate, or nil.
-func fault(b *spec.Binding, c Container, s Served) *Refusal {
+func (v *view) fault(b *spec.Binding, c Container, s Served) *Refusal {
 	no := func(reason, hint string) *Refusal {
 		return &Refusal{State: Failed, Reason: c.Name + " " + reason, Hint: hint}
 	}
@@ -181,6 +210,10 @@ func fault(b *spec.Binding, c Container, s Served) *Refusal {
 		return no("lets clients in without a certificate", "make the server require one, or drop clientAuth from the probe")
 	case b.Probe.ClientAuth != spec.ClientAuthNone && s.Foreign == LetIn:
 		return no("lets in clients with a certificate of a foreign CA", "make the server verify client certificates against the binding's ca file")
+	case s.Accepted == Refused && v.clientEnded(b):
+		return &Refusal{
+			State: Failed, Reason: "the probe's client certificate (identity " + b.Probe.Identity.Name + ") has ended", Hint: "run `certwright apply`",
+		}
 	case s.Accepted == Refused && b.Probe.User != "":
 		return no("refuses the client certificate it should accept",
 			"`certwright verify` shows its answer: make it verify client certificates against the binding's ca file, and let the user "+b.Probe.User+" of the probe in with them")
@@ -188,6 +221,15 @@ func fault(b *spec.Binding, c Container, s Served) *Refusal {
 		return no("refuses the client certificate it should accept", "make the server verify client certificates against the binding's ca file")
 	}
 	return nil
+}
+
+// clientEnded reports whether the identity that a binding's probe knocks as has a certificate that ended.
+func (v *view) clientEnded(b *spec.Binding) bool {
+	if b.Probe.Identity == nil {
+		return false
+	}
+	i, ok := v.issued(b.Probe.Identity.Name, v.w.State)
+	return ok && !v.w.Now.Before(i.NotAfter)
 }
 
 // cause names the layer at which a ladder that is used up did not help.

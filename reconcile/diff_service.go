@@ -16,7 +16,7 @@ const pushesPerHour = 2
 
 // refs are the secrets a binding wants its service to mount; their ids are not known here.
 func (v *view) refs(b *spec.Binding, m material) []SecretRef {
-	files, user := v.files(b, located{}, m), Owner{}
+	files, user := v.files(b, located{list: b.Files}, m), Owner{}
 	if svc := v.services(b); b.Consumer != nil && len(svc) > 0 {
 		user = numbered(svc[0].User)
 	}
@@ -68,7 +68,8 @@ func (d *differ) secrets(b *spec.Binding, m material, pending []int) {
 	swarm := d.w.Swarms[b.Host.Name]
 	if swarm.Err != "" {
 		d.unresolved[b.Name] = true
-		d.refuse(Waiting, subject, "waits for the Swarm: "+swarm.Err, "")
+		r := unanswered(b, "Swarm", swarm.Err)
+		d.refuse(r.State, subject, r.Reason, "")
 		return
 	}
 	services, at := d.services(b), ofSecrets(b)
@@ -256,7 +257,7 @@ func (d *differ) pushed(b *spec.Binding, svc Service, unit Fingerprint) bool {
 	hour, lately := since(load.Restarts, d.w.Now.Add(-time.Hour)), since(load.Restarts, d.w.Now.Add(-contestedWindow))
 	subject := "binding/" + b.Name
 	switch age := d.w.Now.Sub(load.At); {
-	case !load.Proved && load.Error == "" && 0 <= age && age < busy:
+	case !load.Proved && load.Error == "" && age.Abs() < busy: // its clock may be ahead
 		d.refuse(Waiting, subject, "another certwright may be updating service "+svc.Name, "run `certwright apply` once more in a moment")
 		d.due(load.At.Add(busy))
 		return true
@@ -285,8 +286,8 @@ func (d *differ) pushed(b *spec.Binding, svc Service, unit Fingerprint) bool {
 // down says that tasks of a service do not run. Soon after an update they may be starting still; later it is what they
 // made of it.
 func (d *differ) down(b *spec.Binding, svc Service) {
-	running := d.running(b.Host.Name, svc)
-	if running >= svc.Replicas && (running > 0 || svc.Replicas == 0) {
+	running, wanted := d.running(b.Host.Name, svc), d.replicas(b.Host.Name, svc)
+	if running >= wanted && (running > 0 || svc.Replicas == 0) {
 		return
 	}
 	state, load := Waiting, d.w.State.Loads[b.Name+"/"+svc.ID]
@@ -294,8 +295,8 @@ func (d *differ) down(b *spec.Binding, svc Service) {
 		state = Failed
 	}
 	of := ""
-	if svc.Replicas > 0 {
-		of = fmt.Sprintf(" of %d", svc.Replicas)
+	if wanted > 0 {
+		of = fmt.Sprintf(" of %d", wanted)
 	}
 	d.refuse(state, "binding/"+b.Name, fmt.Sprintf("%d%s tasks of service %s run", running, of, svc.Name), "look at `docker service ps "+svc.Name+"`")
 }
@@ -327,7 +328,7 @@ func (d *differ) shown(b *spec.Binding, c Container, m material) {
 		d.refuse(Stale, subject, fmt.Sprintf("%s serves %s, not %s", c.Name, served.Serial, m.issued.Serial),
 			"let its configuration name the files in /run/secrets")
 	default:
-		if f := fault(b, c, served); f != nil {
+		if f := d.fault(b, c, served); f != nil {
 			d.refuse(f.State, subject, f.Reason, f.Hint)
 		}
 	}

@@ -113,6 +113,20 @@ func TestDiff(t *testing.T) {
 `,
 		},
 		{
+			name: "a generation is shut", do: func(e *estate) { e.Chmod(webPlace, "..data", 0o700) },
+			want: `1 place web in /srv/web: mode differs: ..data
+2 send HUP to web: follows its files [1]
+`,
+		},
+		{
+			name: "a directory is shut to the owner of its files", do: func(e *estate) { e.Chmod(dbPlace, ".", 0o700) },
+			want: `1 place db in volume db-certs: mode differs: . (0700 shuts out 999:999)
+2 send HUP to db: follows its files [1]
+`,
+		},
+		{name: "a directory is shut to others", do: func(e *estate) { e.Chmod(webPlace, ".", 0o700) }, want: ""},
+		{name: "a directory is narrow", do: func(e *estate) { e.Chmod(dbPlace, ".", 0o711) }, want: ""},
+		{
 			name: "mode differs", do: func(e *estate) { e.Chmod(dbPlace, "key.pem", 0o640) },
 			want: `1 place db in volume db-certs: mode differs: key.pem
 2 send HUP to db: follows its files [1]

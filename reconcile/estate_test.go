@@ -21,6 +21,10 @@ type estate struct {
 	spec  *spec.Spec
 	ids   map[string][]string // container ids by binding
 	swarm *swarm
+	// company is a CA outside, nil where there is none.
+	company *company
+	lost    reconcile.Issued // what it is to revoke
+	pair    reconcile.Issued // what web was brought along with; zero for nothing
 }
 
 // estateYAML has one binding of each kind that decides differently.
@@ -109,7 +113,7 @@ func (e *estate) create(binding string, c memory.Container) {
 // read replaces the spec.
 func (e *estate) read(text string) {
 	e.t.Helper()
-	s, err := spec.Parse([]spec.Input{{Name: "tls.yaml", Data: []byte(text)}}, nil)
+	s, err := spec.Parse([]spec.Input{{Name: "tls.yaml", Data: []byte(text)}}, func(name string) (string, bool) { return "/home/ops", name == "HOME" })
 	if err != nil {
 		e.t.Fatal(err)
 	}
@@ -139,11 +143,16 @@ func (e *estate) start() {
 }
 
 func (e *estate) applier() reconcile.Applier {
+	outside := map[string]reconcile.Outside{}
+	if e.company != nil {
+		outside["step"] = e.company
+	}
 	return reconcile.Applier{
 		Providers: reconcile.Providers{
-			Store: e.World, Authority: &localca.CA{Now: time.Now}, Formats: formats.Formats{}, Places: e.World, Engines: e.World, Swarms: e.swarm, Prober: e.World,
-			Secret: func(spec.Source) ([]byte, error) { return []byte("secret"), nil },
-			Roots:  func(string) ([][]byte, error) { return nil, nil },
+			Store: e.World, Authority: &localca.CA{Now: time.Now}, Formats: formats.Formats{}, Places: e.World, Engines: e.World, Swarms: e.swarm, Daemons: e.World, Prober: e.World,
+			Secret:  func(spec.Source) ([]byte, error) { return []byte("secret"), nil },
+			Roots:   func(string) ([][]byte, error) { return nil, nil },
+			Outside: outside,
 		},
 		Spec: e.spec, Clock: time.Now, Couriers: true,
 	}
@@ -200,7 +209,7 @@ func (e *estate) audit() {
 	for _, b := range reconcile.Assess(e.spec, w, plan).Bindings {
 		want := reconcile.Ready
 		switch b.Name {
-		case "client", "roots":
+		case "client", "roots", "ops":
 			want = reconcile.Unverified
 		}
 		if b.State != want {

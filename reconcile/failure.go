@@ -105,7 +105,7 @@ func (f Failure) current(now time.Time) bool {
 
 // hint says when it is tried again.
 func (f Failure) hint() string {
-	return "watch tries it again after " + stamp(f.Next) + "; `certwright apply` does at once"
+	return "mend what it says: a running watch tries again after " + stamp(f.Next) + ", `certwright apply` at once"
 }
 
 func shortened(s string) string {
@@ -133,6 +133,8 @@ func failureKey(a Action) string {
 		return key + " " + a.At.String()
 	case RemoveSecret:
 		return key + " " + a.Host
+	case Revoke:
+		return key + " " + a.Serial
 	}
 	return key
 }
@@ -145,12 +147,16 @@ func (v *view) about(a Action) Fingerprint {
 	switch a := a.(type) {
 	case CreateCA:
 		write(v.cas[a.CA])
+	case Revoke:
+		write(v.cas[a.CA])
+	case TakeIn:
+		write(v.ids[a.Identity])
 	case Issue:
 		write(v.ids[a.Identity])
 		write(v.cas[v.ids[a.Identity].CA.Name])
 	case Place:
 		write(v.bindings[a.Binding])
-	case RecordRotation, SetNodeLifetime, RotateSwarm, AwaitRotation:
+	case RecordRotation, SetNodeLifetime, RotateSwarm, SetNodeCA, AwaitRotation:
 		write(v.s.Swarm)
 	}
 	return Fingerprint(hex.EncodeToString(h.Sum(nil)))

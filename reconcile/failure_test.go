@@ -332,7 +332,7 @@ func TestWhileItFails(t *testing.T) {
 		}
 		plan := e.plan(reconcile.Scope{})
 		i := slices.IndexFunc(plan.Steps, func(s reconcile.Step) bool { return s.Action.Subject() == "identity/web" })
-		if want := "expires soon; it failed, and watch tries again after " + again + ": it is down"; i < 0 || plan.Steps[i].Why() != want {
+		if want := "expires soon; it failed, and a running watch tries again after " + again + ": it is down"; i < 0 || plan.Steps[i].Why() != want {
 			t.Errorf("the plan is %v, want %s", plan, want)
 		}
 		status := reconcile.Assess(e.spec, e.observe(), plan)
@@ -343,7 +343,7 @@ func TestWhileItFails(t *testing.T) {
 			}
 		}
 		why := reconcile.Why(e.spec, e.observe(), plan, status.Bindings[0])
-		if !strings.Contains(why.Next, "it failed, and watch tries again after "+again) {
+		if !strings.Contains(why.Next, "it failed, and a running watch tries again after "+again) {
 			t.Errorf("next: %s", why.Next)
 		}
 	})
@@ -362,12 +362,53 @@ func TestNotPlacedNotReloaded(t *testing.T) {
 		a.Engines = h
 		for range 2 {
 			out, err := a.Converge(t.Context(), reconcile.Scope{Patient: true})
-			if err != nil || !strings.Contains(said(out.Plan, "binding/web"), "place web in /srv/web: it is down; watch tries it again after") {
+			if err != nil || !strings.Contains(said(out.Plan, "binding/web"), "place web in /srv/web: it is down; mend what it says: a running watch tries again after") {
 				t.Errorf("%v; it says %v", err, out.Plan.Blocked)
 			}
+			e.unplaced(out, "web", "not as wanted in /srv/web: placed file differs: cert.pem", "apply will place web in /srv/web (placed file differs: cert.pem; it failed, and a running watch tries again after ")
 		}
 		if h.n != 0 || len(x.tries) != 1 {
 			t.Errorf("%d reloads, %d tries", h.n, len(x.tries))
+		}
+	})
+}
+
+// unplaced wants what is said after a patient pass to be what was seen: a binding is not placed, why, and what comes next.
+func (e *estate) unplaced(out reconcile.Outcome, binding, placed, next string) {
+	e.t.Helper()
+	all := reconcile.Assess(e.spec, out.World, out.Plan).Bindings
+	b := all[slices.IndexFunc(all, func(b reconcile.BindingStatus) bool { return b.Name == binding })]
+	if b.State != reconcile.Failed || b.Placed == nil || *b.Placed {
+		e.t.Errorf("%s is %s, and that it is placed: %v", binding, b.State, b.Placed)
+	}
+	why := reconcile.Why(e.spec, out.World, out.Plan, b)
+	if layers := fmt.Sprint(why.Layers); !strings.Contains(layers, "{placed "+placed+"}") || !strings.HasPrefix(why.Next, next) {
+		e.t.Errorf("%s: want %s, and %s; it says %s, and %s", binding, placed, next, layers, why.Next)
+	}
+}
+
+// TestNotIssuedNotPlaced has an identity that cannot be had: nothing of it is placed, and nobody says that it is. A renewal
+// that waits leaves its binding as it is.
+func TestNotIssuedNotPlaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEstate(t)
+		x := &troubled{issue: only("web", errDown)}
+		patient := func() reconcile.Outcome {
+			t.Helper()
+			out, err := x.applier(e).Converge(t.Context(), reconcile.Scope{Patient: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return out
+		}
+		e.unplaced(patient(), "web", "no: identity web is not issued", "apply will issue web (")
+		x.issue = nil
+		e.steady()
+		e.wish("identity/web")
+		x.issue = only("web", errDown)
+		out := patient()
+		if b := reconcile.Assess(e.spec, out.World, out.Plan).Bindings[0]; b.Name != "web" || b.State != reconcile.Ready || *b.Issued || !*b.Placed {
+			t.Errorf("%s is %s; issued: %t, placed: %t", b.Name, b.State, *b.Issued, *b.Placed)
 		}
 	})
 }

@@ -14,18 +14,30 @@ import (
 
 // Look says how far an observation may go.
 type Look struct {
-	Couriers bool     // short-lived couriers may be started to see what cannot be seen from here
-	Probe    bool     // the wire is looked at
-	Only     []string // bindings to probe; empty for all
-	Known    bool     // there was a store: one that is not there is lost; so only those bindings need be looked at
+	Couriers bool              // short-lived couriers may be started to see what cannot be seen from here
+	Probe    bool              // the wire is looked at
+	Only     []string          // bindings to probe; empty for all
+	Known    bool              // there was a store: one that is not there is lost; so only those bindings need be looked at
+	Memory   *Memory           // of places that were read before; nil reads all of them
+	Patience time.Duration     // how long a host may take to answer; as long as its engine may when zero
+	Silent   map[string]string // hosts that are not asked, and why
 	Now      time.Time
 }
 
-// part reports whether bindings are left out. Where it is not known that there was a store, all places have a say in that.
-func (l Look) part() bool { return len(l.Only) > 0 && l.Known }
+// only are the bindings that are looked at; nil for all. Where it is not known that there was a store, all places have a say
+// in that.
+func (l Look) only() []string {
+	if len(l.Only) == 0 || !l.Known {
+		return nil
+	}
+	return l.Only
+}
 
 // has reports whether a binding is looked at.
-func (l Look) has(b *spec.Binding) bool { return !l.part() || slices.Contains(l.Only, b.Name) }
+func (l Look) has(b *spec.Binding) bool { return among(b.Name, l.only()) }
+
+// among reports whether a binding is one of some, or nil stands for all.
+func among(binding string, some []string) bool { return some == nil || slices.Contains(some, binding) }
 
 // ErrLostStore: places carry this project's mark, but there is no store: it was lost, this is no first run.
 var ErrLostStore = errors.New("the store is lost")
@@ -42,8 +54,8 @@ func Observe(ctx context.Context, p Providers, s *spec.Spec, look Look) (World, 
 
 func observe(ctx context.Context, p Providers, s *spec.Spec, look Look) (World, error) {
 	w := World{
-		Now: look.Now, Built: p.Built, Courier: look.Couriers, Part: look.part(), Unknown: map[string]string{}, Engines: map[string]EngineState{}, Swarms: map[string]Swarm{}, Places: map[Location]PlaceState{}, Served: map[string]Served{},
-		From: map[string]FromState{}, Brought: map[string]BroughtState{}, Roots: map[string][][]byte{}, Owners: map[string]Owner{},
+		Now: look.Now, Built: p.Built, Courier: look.Couriers, Only: look.only(), Unknown: map[string]string{}, Engines: map[string]EngineState{}, Swarms: map[string]Swarm{}, Daemons: map[string]DaemonState{}, Places: map[Location]PlaceState{}, Started: map[string]time.Time{}, Served: map[string]Served{},
+		From: map[string]FromState{}, Brought: map[string]BroughtState{}, Pairs: map[string]FromState{}, Outside: map[string]RootsState{}, Roots: map[string][][]byte{}, Owners: map[string]Owner{},
 	}
 	if err := w.list(ctx, p, s, look); err != nil {
 		return w, err
@@ -59,8 +71,8 @@ func observe(ctx context.Context, p Providers, s *spec.Spec, look Look) (World, 
 	if w.Fresh && look.Known {
 		return w, o.lost(ctx, "it was there before, with records")
 	}
-	if !w.Part {
-		w.listLeft(ctx, p, s)
+	if w.Only == nil {
+		w.listLeft(ctx, p, s, look)
 	}
 	if err := w.readCAs(p, s); err != nil {
 		return w, err
@@ -72,9 +84,11 @@ func observe(ctx context.Context, p Providers, s *spec.Spec, look Look) (World, 
 	if err := o.places(ctx, found); err != nil {
 		return w, err
 	}
+	o.started(ctx)
 	o.configs()
 	if look.Probe {
 		o.probes(ctx)
+		o.advice(ctx)
 	}
 	return w, nil
 }
@@ -91,7 +105,8 @@ func (w *World) load(ctx context.Context, p Providers, s *spec.Spec) error {
 		return fmt.Errorf("the store belongs to project %s, not %s: name another directory under `store`, or set `project: %s`", st.Project, s.Project, st.Project)
 	}
 	for name, ca := range Sorted(st.CAs) {
-		if ca.Active() == nil {
+		// A public CA may have an account before it has issued anything.
+		if ca.Active() == nil && (len(ca.Generations) > 0 || len(ca.Kept.PKCS8()) == 0) {
 			return fmt.Errorf("the store is damaged: CA %s has no active generation", name)
 		}
 	}
@@ -104,6 +119,14 @@ func (w *World) load(ctx context.Context, p Providers, s *spec.Spec) error {
 func (w *World) readCAs(p Providers, s *spec.Spec) error {
 	var bad *multierror.Error
 	for _, c := range s.CAs {
+		if file := c.Roots(); file != "" {
+			roots, err := guarded(p, func() ([][]byte, error) { return p.Authority.Roots(file) })
+			w.Outside[c.Name] = RootsState{Roots: roots, Err: text(err)}
+		}
+		if c.Public() {
+			roots, err := p.Roots(spec.PublicRoots)
+			w.Outside[c.Name] = RootsState{Roots: roots, Err: text(err)}
+		}
 		if c.Local == nil || c.Local.Certificate == "" {
 			continue
 		}
@@ -114,7 +137,14 @@ func (w *World) readCAs(p Providers, s *spec.Spec) error {
 		}
 		w.Brought[c.Name] = BroughtState{Generation: g, Err: text(err)}
 	}
+	if s.Swarm != nil && s.Swarm.External != nil {
+		root, err := guarded(p, func() ([]byte, error) { return p.Authority.Root(s.Swarm.External.Root) })
+		w.NodeCA = NodeCAState{Root: root, Err: text(err)}
+	}
 	for _, id := range s.Identities {
+		if _, known := w.State.Identities[id.Name]; id.Brought != nil && !known {
+			w.Pairs[id.Name] = w.pair(p, id)
+		}
 		if id.From == nil {
 			continue
 		}
@@ -122,6 +152,19 @@ func (w *World) readCAs(p Providers, s *spec.Spec) error {
 		w.From[id.Name] = FromState{Issued: i, Err: text(err)}
 	}
 	return bad.ErrorOrNil()
+}
+
+// pair reads what an identity was brought along with.
+func (w *World) pair(p Providers, id spec.Identity) FromState {
+	by := w.State.CAs[id.CA.Name].Active()
+	if b, brought := w.Brought[id.CA.Name]; brought && b.Err == "" {
+		by = &b.Generation
+	}
+	if by == nil {
+		return FromState{Err: "CA " + id.CA.Name + " is not there yet, and has signed nothing"}
+	}
+	i, err := guarded(p, func() (Issued, error) { return p.Authority.BringIdentity(id, *by) })
+	return FromState{Issued: i, Err: text(err)}
 }
 
 func text(err error) string {

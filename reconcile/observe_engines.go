@@ -2,60 +2,76 @@ package reconcile
 
 import (
 	"context"
-	"errors"
 
 	"github.com/certwright/certwright/spec"
 )
 
-// list asks every engine a binding needs for its containers and volumes. One that does not answer makes its bindings
-// wait, unless the user named it.
+// list asks every engine a binding needs for its containers and volumes, and all hosts where one is of a Swarm. One that does
+// not answer makes its bindings wait, unless the user named it.
 func (w *World) list(ctx context.Context, p Providers, s *spec.Spec, look Look) error {
+	asked := map[string]asking{}
+	want := func(host string, engine, swarm bool) {
+		if a := asked[host]; engine || swarm {
+			asked[host] = asking{a.engine || engine, a.swarm || swarm}
+		}
+	}
 	for i := range s.Bindings {
 		b := &s.Bindings[i]
 		if !look.has(b) {
 			continue
 		}
-		if err := w.ask(ctx, p, b.Host.Name, b.Consumer != nil || b.Place.Directory == "", b.Place.Swarm()); err != nil {
-			return err
+		if b.Place.Engine != nil {
+			w.askDaemon(ctx, p, b.Host.Name)
+		}
+		want(b.Host.Name, b.Consumer != nil || needsEngine(b), b.Place.Swarm())
+		for _, h := range s.Hosts {
+			want(h.Name, b.Place.Swarm(), false) // a task may run there
 		}
 	}
-	return w.ask(ctx, p, spec.LocalHost, s.Swarm != nil, s.Swarm != nil || s.Store.Swarm)
+	want(spec.LocalHost, s.Swarm != nil, s.Swarm != nil || s.Store.Swarm)
+	return w.ask(ctx, p, look, asked)
 }
 
-// ask lists an engine and its Swarm, each once.
-func (w *World) ask(ctx context.Context, p Providers, host string, engine, swarm bool) error {
-	if _, done := w.Engines[host]; !done && engine {
-		e := p.Engines.List(ctx, host)
-		if e.Named && e.Err != "" {
-			return errors.New(e.Err)
-		}
-		w.Engines[host] = e
+// askDaemon finds out about a dockerd, once.
+func (w *World) askDaemon(ctx context.Context, p Providers, host string) {
+	if _, done := w.Daemons[host]; done {
+		return
 	}
-	if _, done := w.Swarms[host]; !done && swarm {
-		s := p.Swarms.Swarm(ctx, host)
-		if w.Engines[host].Named && s.Err != "" {
-			return errors.New(s.Err)
-		}
-		w.Swarms[host] = s
+	if p.Daemons == nil {
+		w.Daemons[host] = DaemonState{Err: "dockerd cannot be restarted from here", Hint: "run certwright on the machine of the engine"}
+		return
 	}
-	return nil
+	w.Daemons[host] = p.Daemons.Daemon(ctx, host)
 }
 
 // listLeft asks the engines of places that left the spec. A directory needs no engine to be written, but to be
 // cleared: who mounts it is known there.
-func (w *World) listLeft(ctx context.Context, p Providers, s *spec.Spec) {
+func (w *World) listLeft(ctx context.Context, p Providers, s *spec.Spec, look Look) {
 	wanted := make(map[Location]bool, len(s.Bindings))
-	for _, b := range s.Bindings {
-		wanted[Location{Host: b.Host.Name, Dir: b.Place.Directory}] = true
+	for i := range s.Bindings {
+		b := &s.Bindings[i]
+		wanted[ofDirectory(b)] = true
+		if b.Place.Context != nil {
+			for _, l := range ofContext(b) {
+				wanted[l.at] = true
+			}
+		}
 	}
+	asked := map[string]asking{}
 	for at := range w.State.Places {
+		if at.ofDaemon() {
+			w.askDaemon(ctx, p, at.Host)
+		}
+		a := asked[at.Host]
 		if _, done := w.Engines[at.Host]; !done && !wanted[at] {
-			w.Engines[at.Host] = p.Engines.List(ctx, at.Host)
+			a.engine = true
 		}
-	}
-	for at := range w.State.Places {
 		if _, done := w.Swarms[at.Host]; !done && at.secrets() {
-			w.Swarms[at.Host] = p.Swarms.Swarm(ctx, at.Host)
+			a.swarm = true
+		}
+		if a != (asking{}) {
+			asked[at.Host] = a
 		}
 	}
+	_ = w.ask(ctx, p, look, asked) // that one was named matters to nobody here
 }

@@ -2,11 +2,14 @@ package reconcile
 
 import (
 	"context"
+	"maps"
+	"slices"
 )
 
 // owners finds the users that must be able to read the files. What a container's image says of its users cannot
 // change under its id, so it is asked once and then remembered in the State.
 func (o *observer) owners(ctx context.Context) {
+	asked := map[string]ownerQuery{}
 	for i := range o.s.Bindings {
 		b := &o.s.Bindings[i]
 		if !o.look.has(b) {
@@ -27,29 +30,39 @@ func (o *observer) owners(ctx context.Context) {
 					want = b.Owner
 				}
 				if want == nil || want.Name != "" {
-					o.ownerOf(ctx, b.Host.Name, c.ID, ownerName(b, want, c))
+					o.ownerOf(asked, b.Host.Name, c.ID, ownerName(b, want, c))
 				}
 				if want == nil {
-					o.ownerOf(ctx, b.Host.Name, c.ID, "")
+					o.ownerOf(asked, b.Host.Name, c.ID, "")
 				}
 			}
 		}
 	}
+	keys := slices.Sorted(maps.Keys(asked))
+	found, errs := make([]Owner, len(keys)), make([]error, len(keys))
+	_ = inWorkers(hostWorkers, len(keys), func(i int) error {
+		q := asked[keys[i]]
+		found[i], errs[i] = guarded(o.p, func() (Owner, error) { return o.p.Engines.Owner(ctx, q.host, q.container, q.user) })
+		return nil
+	})
+	for i, key := range keys {
+		if errs[i] != nil {
+			o.w.Unknown[key] = errs[i].Error()
+			continue
+		}
+		o.w.Owners[key] = found[i]
+	}
 }
 
-func (o *observer) ownerOf(ctx context.Context, host, container, user string) {
+// ownerQuery is about a user of a container.
+type ownerQuery struct{ host, container, user string }
+
+// ownerOf adds what has to be asked, unless it is known.
+func (o *observer) ownerOf(asked map[string]ownerQuery, host, container, user string) {
 	key := OwnerKey(container, user)
-	if _, known := o.w.Owners[key]; known {
-		return
-	}
 	if known, ok := o.w.State.Owners[key]; ok {
 		o.w.Owners[key] = known
 		return
 	}
-	found, err := guarded(o.p, func() (Owner, error) { return o.p.Engines.Owner(ctx, host, container, user) })
-	if err != nil {
-		o.w.Unknown[key] = err.Error()
-		return
-	}
-	o.w.Owners[key] = found
+	asked[key] = ownerQuery{host, container, user}
 }

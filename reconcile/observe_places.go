@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/certwright/certwright/spec"
 )
@@ -11,7 +12,7 @@ import (
 // reading is what was found in the places of the bindings, before it is understood.
 type reading struct {
 	queries  []PlaceQuery
-	bindings []*spec.Binding // by query
+	lists    [][]spec.File // by query
 	contents []PlaceContent
 }
 
@@ -34,11 +35,11 @@ func (o *observer) read(ctx context.Context) reading {
 				continue
 			}
 			seen[l.at] = true
-			names := make([]string, len(b.Files))
-			for i, f := range b.Files {
+			names := make([]string, len(l.list))
+			for i, f := range l.list {
 				names[i] = f.Name
 			}
-			r.queries, r.bindings = append(r.queries, PlaceQuery{At: l.at, Files: names}), append(r.bindings, b)
+			r.queries, r.lists = append(r.queries, PlaceQuery{At: l.at, Files: names, Seen: o.look.Memory.of(l.at, b, o.w.Now)}), append(r.lists, l.list)
 		}
 	}
 	r.contents = o.p.Places.Read(ctx, r.queries, o.look.Couriers)
@@ -49,8 +50,12 @@ func (o *observer) read(ctx context.Context) reading {
 func (o *observer) places(ctx context.Context, r reading) error {
 	states := make([]PlaceState, len(r.contents))
 	_ = inParallel(len(r.contents), func(i int) error {
+		if state, same := o.look.Memory.same(r.queries[i], r.contents[i]); same {
+			states[i] = state
+			return nil
+		}
 		var err error
-		if states[i], err = guarded(o.p, func() (PlaceState, error) { return o.decode(r.bindings[i], r.contents[i]), nil }); err != nil {
+		if states[i], err = guarded(o.p, func() (PlaceState, error) { return o.decode(r.lists[i], r.contents[i]), nil }); err != nil {
 			states[i].Err = err.Error()
 		}
 		return nil
@@ -58,23 +63,34 @@ func (o *observer) places(ctx context.Context, r reading) error {
 	if o.w.Fresh && o.inSwarms() {
 		return o.lost(ctx, "the Swarm has secrets")
 	}
+	var ours []string // although there is no store
 	for i, q := range r.queries {
 		o.w.Places[q.At] = states[i]
+		o.look.Memory.keep(q, r.contents[i], states[i], o.w.Now)
 		if m := states[i].Mark; o.w.Fresh && m != nil && m.Project == o.s.Project {
-			return o.lost(ctx, q.At.String()+" holds files")
+			ours = append(ours, q.At.String())
 		}
 	}
-	return nil
+	switch len(ours) {
+	case 0:
+		return nil
+	case 1:
+		return o.lost(ctx, ours[0]+" holds files")
+	}
+	return o.lost(ctx, strings.Join(ours, ", ")+" hold files")
 }
 
 // decode turns the bytes found in a place into what they hold.
-func (o *observer) decode(b *spec.Binding, c PlaceContent) PlaceState {
-	p := PlaceState{Exists: c.Exists, Mark: c.Mark, Layout: c.Layout, Files: make(map[string]FileState, len(c.Files))}
+func (o *observer) decode(list []spec.File, c PlaceContent) PlaceState {
+	p := PlaceState{
+		Exists: c.Exists, Dir: c.Dir, Born: c.Born, Mark: c.Mark, Layout: c.Layout, Generation: c.Generation,
+		Files: make(map[string]FileState, len(c.Files)),
+	}
 	if c.Err != nil {
 		p.Err, p.Beyond = c.Err.Error(), errors.Is(c.Err, ErrNotHere)
 		return p
 	}
-	for _, f := range b.Files {
+	for _, f := range list {
 		raw := c.Files[f.Name]
 		state := FileState{Kind: raw.Kind, Ours: raw.Ours, Mode: raw.Mode, UID: raw.UID, GID: raw.GID}
 		if raw.Data != nil {
@@ -96,12 +112,15 @@ func (o *observer) decode(b *spec.Binding, c PlaceContent) PlaceState {
 func (o *observer) configs() {
 	for i := range o.s.Bindings {
 		b := &o.s.Bindings[i]
+		if !o.look.has(b) || b.Place.Configs == nil {
+			continue
+		}
 		m, missing := o.material(b, o.w.State)
-		if !o.look.has(b) || b.Place.Configs == nil || missing != "" {
+		if missing != "" {
 			continue
 		}
 		refs, swarm := o.refs(b, m), o.w.Swarms[b.Host.Name]
-		for i, f := range o.files(b, located{}, m) {
+		for i, f := range o.files(b, located{list: b.Files}, m) {
 			if s := swarm.named(refs[i].SecretKind, refs[i].Name); s != nil && refs[i].Config {
 				data, err := secretData(o.p, f)
 				s.Forged = err == nil && !bytes.Equal(s.Data, data)

@@ -54,6 +54,9 @@ func TestPart(t *testing.T) {
 		if d := cmp.Diff([]reconcile.Location{roots, roots}, n.read); d != "" || n.lists != 0 {
 			t.Errorf("it listed the engine %d times, and read -want +got:\n%s", n.lists, d)
 		}
+		if is := reconcile.Assess(e.spec, out.World, out.Plan).Bindings; len(is) != 1 || is[0].Name != "roots" || !is[0].State.Settled() {
+			t.Errorf("it says where others stand: %v", is)
+		}
 		if d := cmp.Diff(loads, e.load().Loads); d != "" {
 			t.Errorf("records of loads: -before +after\n%s", d)
 		}

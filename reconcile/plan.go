@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/certwright/certwright/spec"
@@ -11,6 +12,7 @@ import (
 type Plan struct {
 	Project string
 	Steps   []Step
+	Later   []Step // without numbers: what is to be done as well, and waits since it, or what it comes after, failed
 	Blocked []Refusal
 	Waiting []Refusal // nothing wrong, but something has to appear first
 	Next    time.Time // when time alone will make another plan; zero for never
@@ -34,7 +36,7 @@ func (s Step) Why() string {
 	if s.Failed.Count > 1 {
 		times = fmt.Sprintf("it failed %d times", s.Failed.Count)
 	}
-	return fmt.Sprintf("%s; %s, and watch tries again after %s: %s", s.Reason, times, stamp(s.Failed.Next), s.Failed.Error)
+	return fmt.Sprintf("%s; %s, and a running watch tries again after %s: %s", s.Reason, times, stamp(s.Failed.Next), s.Failed.Error)
 }
 
 // Refusal is something certwright will not, or cannot yet, do.
@@ -49,6 +51,9 @@ type Refusal struct {
 
 // Empty reports whether there is nothing to do.
 func (p Plan) Empty() bool { return len(p.Steps) == 0 }
+
+// undone are the steps that are to be done now, and those that are left for later.
+func (p Plan) undone() []Step { return slices.Concat(p.Steps, p.Later) }
 
 // blocked is why a subject is blocked, or "".
 func (p Plan) blocked(subject string) string {
@@ -94,6 +99,19 @@ type Issue struct {
 	Unbidden bool
 }
 
+// TakeIn takes the certificate and key that an identity was brought along with into the store.
+type TakeIn struct {
+	steady
+	Identity string
+}
+
+// Revoke has a CA take a certificate back.
+type Revoke struct {
+	steady
+	CA, Serial string
+	Identity   string // that it was issued to; "" where that is not known
+}
+
 // CreateVolume makes a named volume.
 type CreateVolume struct {
 	steady
@@ -119,6 +137,8 @@ type Reload struct {
 	Target  Target
 	Rung    int
 	How     spec.Reload // of a container
+	// At is where an engine finds its files.
+	At Location
 	// Rolling says that a service starts new tasks before it ends old ones, and has several.
 	Rolling bool
 }
@@ -153,10 +173,13 @@ type Target struct {
 const (
 	kindContainer = "container"
 	kindService   = "service"
+	kindEngine    = "engine"
 )
 
 func (CreateCA) Kind() string       { return "create-ca" }
 func (Issue) Kind() string          { return "issue" }
+func (TakeIn) Kind() string         { return "take-in" }
+func (Revoke) Kind() string         { return "revoke" }
 func (CreateVolume) Kind() string   { return "create-volume" }
 func (Place) Kind() string          { return "place" }
 func (Reload) Kind() string         { return "reload" }
@@ -166,13 +189,23 @@ func (Forget) Kind() string         { return "forget" }
 
 func (a CreateCA) Subject() string     { return "ca/" + a.CA }
 func (a Issue) Subject() string        { return "identity/" + a.Identity }
+func (a TakeIn) Subject() string       { return "identity/" + a.Identity }
 func (a CreateVolume) Subject() string { return "volume/" + a.Name }
+func (a Revoke) Subject() string {
+	if a.Identity == "" {
+		return "ca/" + a.CA
+	}
+	return "identity/" + a.Identity
+}
+
 func (a Place) Subject() string        { return "binding/" + a.Binding }
 func (a Reload) Subject() string       { return "binding/" + a.Binding }
 func (a Remove) Subject() string       { return "binding/" + a.Binding }
 func (a RemoveSecret) Subject() string { return a.Word() + "/" + a.Name }
 func (a Forget) Subject() string       { return "identity/" + a.Identity }
 
+func (a TakeIn) String() string       { return "take in " + a.Identity }
+func (a Revoke) String() string       { return "revoke " + a.Serial }
 func (a CreateVolume) String() string { return "create volume " + a.Name }
 func (a RemoveSecret) String() string { return "remove " + a.Word() + " " + a.Name }
 func (a Forget) String() string       { return "forget identity " + a.Identity }
@@ -206,8 +239,11 @@ func (a Place) String() string {
 }
 
 func (a Reload) String() string {
-	if a.Target.Kind == kindService {
+	switch a.Target.Kind {
+	case kindService:
 		return "update service " + a.Target.Name
+	case kindEngine:
+		return fmt.Sprintf("restart %s, to read %s", a.Target.Name, a.At)
 	}
 	return fmt.Sprintf("%s %s", a.How.Verb(), a.Target.Name)
 }

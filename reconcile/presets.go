@@ -1,63 +1,65 @@
 package reconcile
 
 import (
-	"path"
 	"strings"
 
 	"github.com/certwright/certwright/spec"
 )
 
-// preset is what certwright knows about a server; data, not behaviour. How a preset's reload is carried out is
-// the engine provider's business.
-type preset struct {
-	user     string   // who must be able to read the files, by name in the container; "" for root
-	images   []string // the last path elements of images that are surely this server
-	protocol string   // of its probe, when the spec says none
-}
-
-// The servers of the first version. Reloading: nginx re-reads on HUP (nginx.org, "Controlling nginx"), PostgreSQL
-// on HUP (manual, 19.9), HAProxy's master on HUP (management guide, 3), Redis on CONFIG SET of the same paths.
-var presets = map[string]preset{
-	"nginx":    {images: []string{"nginx"}},
-	"haproxy":  {user: "haproxy", images: []string{"haproxy"}},
-	"postgres": {user: "postgres", images: []string{"postgres", "timescaledb"}, protocol: "postgres"},
-	"redis":    {user: "redis", images: []string{"redis", "valkey"}, protocol: "redis"},
-}
-
-// presetOf names the preset of a container by its image, such as docker.io/library/nginx:1.27-alpine, or is "". An image
-// of a server can run something else, a shell for one, which a signal ends.
-func presetOf(c Container) string {
-	image, _, _ := strings.Cut(c.Image, "@")
-	base := path.Base(image)
-	base, _, _ = strings.Cut(base, ":")
-	for name, p := range presets {
-		for _, i := range p.images {
-			if base == i && (c.Command == "" || strings.Contains(c.Command, i) || strings.Contains(c.Command, name)) {
-				return name
-			}
-		}
+// presetOf is the preset of a container by its image, if there is one. An image of a server can run something else, a shell
+// for one, which a signal ends.
+func presetOf(c Container) (spec.Preset, bool) {
+	p, known, ok := spec.PresetOfImage(c.Image)
+	if !ok || c.Command != "" && !strings.Contains(c.Command, known) && !strings.Contains(c.Command, p.Name) {
+		return spec.Preset{}, false
 	}
-	return ""
+	return p, true
 }
 
-// ladder is the binding's reload, cheapest rung first. Where the spec has none it is the preset of the
-// container's image; an image nobody knows is sent nothing.
+// ladder is the binding's reload, cheapest rung first. Where the spec has none it is the preset of the container's image; an
+// image nobody knows is sent nothing, and nothing is restarted that the spec does not say to restart. A preset that comes to
+// a restart, or to nothing, is one.
 func ladder(b *spec.Binding, c Container) []spec.Reload {
 	if b.ReloadGiven {
-		return b.Reload
+		rungs := make([]spec.Reload, len(b.Reload))
+		for i, r := range b.Reload {
+			rungs[i] = plainly(r)
+		}
+		return rungs
 	}
-	if name := presetOf(c); name != "" {
-		return []spec.Reload{{Preset: name}}
+	if p, ok := presetOf(c); ok && !p.Act.Restart {
+		return []spec.Reload{plainly(spec.Reload{Preset: p.Name})}
 	}
 	return []spec.Reload{{None: true}}
+}
+
+func plainly(r spec.Reload) spec.Reload {
+	if p, ok := spec.PresetNamed(r.Preset); ok && (p.Act.Restart || p.Act.None) {
+		return spec.Reload{Restart: p.Act.Restart, None: p.Act.None, Pos: r.Pos}
+	}
+	return r
+}
+
+// known are the presets of a binding: those its ladder names, or that of the container's image.
+func known(b *spec.Binding, c Container) []spec.Preset {
+	var all []spec.Preset
+	for _, r := range b.Reload {
+		if p, ok := spec.PresetNamed(r.Preset); ok && b.ReloadGiven {
+			all = append(all, p)
+		}
+	}
+	if p, ok := presetOf(c); ok && !b.ReloadGiven {
+		all = append(all, p)
+	}
+	return all
 }
 
 // readerOf names the user in the container who must be able to read the binding's files: the preset's, else ""
 // for the one the container runs as.
 func readerOf(b *spec.Binding, c Container) string {
-	for _, r := range ladder(b, c) {
-		if p, ok := presets[r.Preset]; ok && p.user != "" {
-			return p.user
+	for _, p := range known(b, c) {
+		if p.User != "" {
+			return p.User
 		}
 	}
 	return ""
@@ -69,9 +71,9 @@ func protocolOf(b *spec.Binding, c Container) string {
 	if b.Probe.Protocol != "" {
 		return b.Probe.Protocol
 	}
-	for _, r := range ladder(b, c) {
-		if p := presets[r.Preset].protocol; p != "" {
-			return p
+	for _, p := range known(b, c) {
+		if p.Protocol != "" {
+			return p.Protocol
 		}
 	}
 	return ""

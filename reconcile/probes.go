@@ -80,11 +80,15 @@ func (v *view) request(p Providers, b *spec.Binding, c Container, st State, cour
 	if m.issued != nil {
 		roots = distinct(append([][]byte{m.issued.Root}, m.trust...))
 	}
+	dial, address := func(ctx context.Context) (net.Conn, error) {
+		return p.Engines.Dial(ctx, c, b.Probe.Port, couriers)
+	}, c.Name+":"+strconv.Itoa(b.Probe.Port)
+	if e := b.Place.Engine; e != nil {
+		address = e.Address()
+		dial = func(ctx context.Context) (net.Conn, error) { return p.Daemons.Reach(ctx, c.Host, address) }
+	}
 	return ProbeRequest{
-		Dial: func(ctx context.Context) (net.Conn, error) {
-			return p.Engines.Dial(ctx, c, b.Probe.Port, couriers)
-		},
-		Address:  c.Name + ":" + strconv.Itoa(b.Probe.Port),
+		Dial: dial, Address: address,
 		Protocol: protocolOf(b, c), ServerName: b.Probe.ServerName, Roots: roots,
 		User: b.Probe.User, Database: b.Probe.Database, Timeout: b.Probe.Timeout, Now: v.w.Now,
 	}

@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
+	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/certwright/certwright/spec"
@@ -32,6 +34,8 @@ type Providers struct {
 	Places    Places
 	Engines   Engines
 	Swarms    Swarms
+	Daemons   Daemons            // nil where there are none
+	Outside   map[string]Outside // by spec.CA.Kind
 	Prober    Prober
 	// Secret reads a password from where the spec says; Roots gives spec.PublicRoots or spec.SystemRoots as DER.
 	Secret func(spec.Source) ([]byte, error)
@@ -52,6 +56,8 @@ var (
 	ErrNotHere = errors.New("out of reach")
 	// ErrRefused: a CA was asked, and will not issue this. Another answer needs another question, or hours.
 	ErrRefused = errors.New("refused")
+	// ErrOtherKey: what a CA kept a key for is over, since the identity is not to have that key again.
+	ErrOtherKey = errors.New("another key is wanted")
 )
 
 // RetryAfter is an error of someone who said how long not to be asked again, as a CA does in a Retry-After header
@@ -59,12 +65,34 @@ var (
 type RetryAfter struct {
 	Err  error
 	Wait time.Duration
+	// One: it said so of what it was asked for, and may be asked for something else.
+	One bool
 }
 
 func (e RetryAfter) Error() string { return e.Err.Error() }
 
+// ParseRetryAfter reads what such a header says, seconds or a date; zero when it says nothing, or what is over.
+func ParseRetryAfter(header string, now time.Time) time.Duration {
+	if seconds, err := strconv.ParseUint(header, 10, 31); err == nil {
+		return time.Duration(seconds) * time.Second
+	}
+	if at, err := http.ParseTime(header); err == nil {
+		return max(0, at.Sub(now))
+	}
+	return 0
+}
+
 // Unwrap gives the error itself.
 func (e RetryAfter) Unwrap() error { return e.Err }
+
+// Away is an error of a CA that gave no answer at all. As after a RetryAfter, it is of no use to ask it for something else
+// in the same pass.
+type Away struct{ Err error }
+
+func (e Away) Error() string { return e.Err.Error() }
+
+// Unwrap gives the error itself.
+func (e Away) Unwrap() error { return e.Err }
 
 // Store keeps the State.
 type Store interface {
@@ -87,6 +115,22 @@ type Authority interface {
 	Create(ca spec.CA, parent *Generation, id int, now time.Time) (Generation, error)
 	// Bring reads the files of a CA that was brought along.
 	Bring(ca spec.CA) (Generation, error)
+	// Root reads the certificate of a CA of which the key is elsewhere, as DER: a file of exactly one.
+	Root(file string) ([]byte, error)
+	// Roots reads those of a CA outside: a file of certificates of which each is a root.
+	Roots(file string) ([][]byte, error)
+	// TakeIn makes a generation without a key of a root of a CA outside.
+	TakeIn(root []byte, id int, now time.Time) (Generation, error)
+	// Request makes a CSR for id, with the key to keep or, where that is empty, a new one.
+	Request(id spec.Identity, reuse PrivateKey) (csr []byte, key PrivateKey, err error)
+	// Accept takes a chain that a CA outside answered to a CSR, the leaf first; what it gives has no key. It is an error
+	// unless the leaf is of the CSR's key, leads to one of the roots, is valid now, and has the names and usages of id and
+	// no name more.
+	Accept(id spec.Identity, csr []byte, chain, roots [][]byte, now time.Time) (Issued, error)
+	// Requested reads a CSR that somebody else made, as an identity without usages and lifetime.
+	Requested(csr []byte) (spec.Identity, error)
+	// Certify signs a CSR for an identity, and gives the leaf and what leads to the root, without that.
+	Certify(id spec.Identity, csr []byte, by Generation, now time.Time) (chain [][]byte, err error)
 	// Check proves that a generation can sign: its key opens, belongs to its certificate, and the certificate has
 	// not expired. It is called on what was read back from the store before the first use.
 	Check(g Generation, now time.Time) error
@@ -96,8 +140,61 @@ type Authority interface {
 	// Read takes an identity that something else issued from its files, and checks that key, certificate and CA
 	// belong together.
 	Read(id spec.Identity) (Issued, error)
+	// BringIdentity takes an identity that was brought along from its files. It is an error unless by signed the certificate,
+	// the key is its key and of the kind that id wants, it has the names and the usages of id, and it has not expired.
+	BringIdentity(id spec.Identity, by Generation) (Issued, error)
 	// Client makes a client certificate of five minutes that is never stored: the probe's own.
 	Client(by Generation, now time.Time) (Issued, error)
+}
+
+// Outside is one kind of CA that is asked to sign. Nothing it answers is believed before Authority.Accept has seen it.
+type Outside interface {
+	// Roots fetches the roots of a CA of which the spec names no file. They are pinned from then on.
+	Roots(ctx context.Context, ca spec.CA) ([][]byte, error)
+	// Sign asks for a certificate, and returns it with what leads from it to a root, as DER, the leaf first. An error that
+	// wraps ErrRefused says that the CA will not, a RetryAfter when to ask again, an Away that it gave no answer; others pass.
+	Sign(ctx context.Context, ca spec.CA, q SigningRequest) (chain [][]byte, err error)
+}
+
+// Adviser is an Outside that also says when what it issued is to be renewed, as before it revokes many at once.
+type Adviser interface {
+	// Advice asks when to renew certificates (DER). It answers in their order, with the zero Window where nothing is to be
+	// had: no answer is no reason to fail. It is asked in every pass, and may remember. roots are those of SigningRequest.
+	Advice(ctx context.Context, ca spec.CA, certificates, roots [][]byte, now time.Time) []Window
+}
+
+// Revoker is an Outside that can take back what it issued.
+type Revoker interface {
+	// Revoke has a certificate revoked. One that is revoked already is none the less. The errors are those of Sign.
+	Revoke(ctx context.Context, ca spec.CA, q RevocationRequest) error
+}
+
+// RevocationRequest is what a CA outside is to revoke.
+type RevocationRequest struct {
+	Serial string   // hex
+	Own    *Issued  // the certificate and its key, while it is valid; nil where they are not known
+	Roots  [][]byte // those of SigningRequest
+	Now    time.Time
+}
+
+// SigningRequest is what a CA outside is asked for.
+type SigningRequest struct {
+	Identity spec.Identity
+	CSR      []byte   // DER
+	Roots    [][]byte // DER, what the answer has to lead to
+	Current  *Issued  // what the identity has of this CA, where it is still good and what is asked for, or nil
+	Now      time.Time
+	// Key is what the CSR is of. A CA that may be asked again for what it was asked already keeps it, and then has Resume
+	// make the CSR of the key it kept. The answer is taken for the key that Resume was called with last. ErrOtherKey wants the CA
+	// to begin anew, with Key.
+	Key    PrivateKey
+	Resume func(kept PrivateKey) (csr []byte, err error)
+	// Accepts reports whether a chain is what Authority.Accept takes for the CSR made last, at a time. A CA that keeps what it
+	// was answered asks anew where that is not.
+	Accepts func(chain [][]byte, at time.Time) bool
+	// Kept is what Keep kept for this CA last, in the store and as secret as a key: an account, an order under way.
+	Kept func() []byte
+	Keep func(kept []byte) error
 }
 
 // Holding is what a file holds, whatever its format.
@@ -105,7 +202,11 @@ type Holding struct {
 	Certificates [][]byte // DER, in order; order does not count in truststores
 	Key          PrivateKey
 	KeyFirst     bool // the key stands before the certificates
+	Context      DockerContext
 }
+
+// DockerContext is what the description of a docker context says. It verifies the engine always.
+type DockerContext struct{ Name, Endpoint string }
 
 // Formats turns what a file holds into bytes and back. It has no effects.
 type Formats interface {
@@ -120,8 +221,10 @@ type Formats interface {
 type Places interface {
 	// Read changes nothing. couriers says whether a courier may be started to look.
 	Read(ctx context.Context, queries []PlaceQuery, couriers bool) []PlaceContent
-	// Write puts each unit in its place, all or nothing (DESIGN.md 2.2), durable when it returns. ErrForeign
-	// when something at one of the names is not ours and Adopt is false. Writing the same again succeeds.
+	// Write puts each unit in its place, all or nothing (DESIGN.md 2.2), durable when it returns, and gives the place
+	// DirMode as well where its directory does not admit the files. ErrForeign
+	// when something at one of the names is not ours and Adopt is false, ErrChanged when what is there has a mark of a
+	// later version. Writing the same again succeeds.
 	Write(ctx context.Context, units []Unit) []error
 	// Remove takes away what Write put there, and only that. Removing what is not there succeeds.
 	Remove(ctx context.Context, removals []Removal) []error
@@ -131,15 +234,25 @@ type Places interface {
 type PlaceQuery struct {
 	At    Location
 	Files []string
+	// Seen is the Evidence that came with an answer that is still at hand, "" where there is none. Nil asks for no Evidence.
+	Seen *Evidence
 }
+
+// Evidence is what directories and files of a place show without being read: a place of the same Evidence holds the same. ""
+// is none.
+type Evidence string
 
 // PlaceContent is the answer to a PlaceQuery: a PlaceState before its files were decoded.
 type PlaceContent struct {
-	Err    error
-	Exists bool
-	Mark   *Mark
-	Layout spec.Layout
-	Files  map[string]FileContent // every name asked for
+	Err        error
+	Exists     bool
+	Dir        DirState
+	Born       time.Time
+	Mark       *Mark
+	Layout     spec.Layout
+	Generation fs.FileMode
+	Files      map[string]FileContent // every name asked for
+	Evidence   Evidence               // where it was asked for; that of the query when nothing has changed, and then nothing else is said
 }
 
 // FileContent is what stands at a name, and its bytes if it is a file (or a link of ours to one).
@@ -188,6 +301,8 @@ type Engines interface {
 	List(ctx context.Context, host string) EngineState
 	// Owner finds the user of a container by name or number ("" for the one it runs as), in its own terms.
 	Owner(ctx context.Context, host, container, user string) (Owner, error)
+	// Started is when a container started last, or when it did once where that is not before since: it never starts earlier.
+	Started(ctx context.Context, host, container string, since time.Time) (time.Time, error)
 	// CreateVolume makes a volume; one of that name that is there already is success.
 	CreateVolume(ctx context.Context, host, name string, labels map[string]string) error
 	// Reload carries out one rung. It returns when the engine or the server has taken the request; that proves
@@ -217,7 +332,7 @@ type Prober interface {
 type ProbeRequest struct {
 	Dial       func(ctx context.Context) (net.Conn, error)
 	Address    string // for the report
-	Protocol   string // tls, postgres, redis
+	Protocol   string // of spec.Probe
 	ServerName string
 	Roots      [][]byte // DER of the binding's trust
 	ClientAuth spec.ClientAuth

@@ -277,3 +277,29 @@ func TestRestartOfNoUse(t *testing.T) {
 		}
 	})
 }
+
+// TestFilesThatMend has a server that serves nothing after it was made to load files that are no pair. The files that mend it
+// are loaded by the next reload, though nothing answers until then.
+func TestFilesThatMend(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEstate(t)
+		holds := func(content string) {
+			e.edit("directory: /srv/web\n", "directory: /srv/web\n    files: {ca.pem: ca, cert.pem: fullchain, key.pem: "+content+"}\n")
+		}
+		holds("key")
+		e.steady()
+		e.behave("web", memory.Breaks)
+		holds("ca")
+		e.converge()
+		if s := e.state("web", time.Now()); s.State != reconcile.Failed || !strings.Contains(s.Reason, "does not answer") {
+			t.Fatalf("%s (%s), want Failed", s.State, s.Reason)
+		}
+		sent := e.count(kill, new(bool))
+		holds("key")
+		e.converge()
+		if s := e.state("web", time.Now()); s.State != reconcile.Ready || *sent != 1 {
+			t.Errorf("%s (%s) after %d signals, want Ready after one", s.State, s.Reason, *sent)
+		}
+		e.audit()
+	})
+}

@@ -19,7 +19,7 @@ type view struct {
 	named    map[[2]string]Container   // host, name
 	compose  map[[3]string][]Container // host, project, service
 	volumes  map[[2]string]bool        // host, name
-	tasked   map[[2]string]Container   // host, id of the Swarm task
+	tasked   map[string]Container      // id of the Swarm task, whichever host it runs on
 }
 
 // The labels Docker Compose puts on what it makes (Compose specification, "Labels").
@@ -36,8 +36,8 @@ const ProjectLabel = "certwright.project"
 func newView(s *spec.Spec, w *World) *view {
 	v := &view{
 		s: s, w: w,
-		cas: map[string]*spec.CA{}, ids: map[string]*spec.Identity{}, bindings: map[string]*spec.Binding{},
-		named: map[[2]string]Container{}, compose: map[[3]string][]Container{}, volumes: map[[2]string]bool{}, tasked: map[[2]string]Container{},
+		cas: map[string]*spec.CA{}, ids: make(map[string]*spec.Identity, len(s.Identities)), bindings: make(map[string]*spec.Binding, len(s.Bindings)),
+		named: map[[2]string]Container{}, compose: map[[3]string][]Container{}, volumes: map[[2]string]bool{}, tasked: map[string]Container{},
 	}
 	for i := range s.CAs {
 		v.cas[s.CAs[i].Name] = &s.CAs[i]
@@ -52,7 +52,7 @@ func newView(s *spec.Spec, w *World) *view {
 		for _, c := range e.Containers {
 			v.named[[2]string{host, c.Name}] = c
 			if id := c.Labels[swarmTask]; id != "" {
-				v.tasked[[2]string{host, id}] = c
+				v.tasked[id] = c
 			}
 			if p, s := c.Labels[composeProject], c.Labels[composeService]; p != "" && c.Labels[composeOneoff] != "True" {
 				k := [3]string{host, p, s}
@@ -73,6 +73,8 @@ func (v *view) consumers(b *spec.Binding) []Container {
 	switch c := b.Consumer; {
 	case b.Place.Swarm():
 		out = v.tasks(b)
+	case b.Place.Engine != nil:
+		return []Container{v.daemon(b)}
 	case c == nil:
 		return nil
 	case c.Container != "":
@@ -96,8 +98,9 @@ func (v *view) consumers(b *spec.Binding) []Container {
 type located struct {
 	at         Location
 	containers []Container
-	files      bool // at least one of them mounts single files of it
-	create     bool // a volume that has to be made first
+	list       []spec.File // of the binding's, those that lie here
+	files      bool        // at least one of them mounts single files of it
+	create     bool        // a volume that has to be made first
 	labels     map[string]string
 }
 
@@ -107,15 +110,22 @@ func (v *view) locate(b *spec.Binding) (at []located, refused *Refusal, wait boo
 	if b.Place.Swarm() { // before the consumers, who may be known by the state alone, which is being read still
 		return nil, nil, false
 	}
+	if b.Place.Context != nil {
+		return ofContext(b), nil, false
+	}
+	if b.Place.Engine != nil {
+		at, refused := v.ofEngine(b)
+		return at, refused, false
+	}
 	all := v.consumers(b)
 	engine := v.w.Engines[b.Host.Name]
 	switch {
+	case engine.Err != "" && needsEngine(b):
+		return nil, unanswered(b, "engine", engine.Err), true
 	case b.Place.Directory != "":
-		l := located{at: Location{Host: b.Host.Name, Dir: b.Place.Directory}, containers: all}
+		l := located{at: ofDirectory(b), containers: all}
 		l.files = mountsFiles(b, all)
 		at = []located{l}
-	case engine.Err != "":
-		return nil, &Refusal{Reason: "waits for the engine: " + engine.Err}, true
 	case b.Place.Volume != "":
 		at = []located{v.volume(b, all)}
 	case len(all) == 0:
@@ -134,7 +144,25 @@ func (v *view) locate(b *spec.Binding) (at []located, refused *Refusal, wait boo
 			}, false
 		}
 	}
+	for i := range at {
+		at[i].list = b.Files
+	}
 	return at, nil, false
+}
+
+// needsEngine reports whether the place of a binding is reached through the engine of its host: all are, but directories of
+// this machine, and contexts.
+func needsEngine(b *spec.Binding) bool {
+	return b.Place.Directory == "" && b.Place.Context == nil || b.Host.Name != spec.LocalHost
+}
+
+// unanswered is what is said of a binding whose engine or Swarm does not answer. That of the environment may be off, and is waited
+// for; a host of the spec is one that should be there.
+func unanswered(b *spec.Binding, what, err string) *Refusal {
+	if b.Host.Name == spec.LocalHost {
+		return &Refusal{State: Waiting, Reason: "waits for the " + what + ": " + err}
+	}
+	return &Refusal{State: Failed, Reason: err}
 }
 
 // volume looks the volume up as written, then as Compose names it.

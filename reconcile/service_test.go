@@ -46,8 +46,9 @@ type swarm struct {
 	made    []reconcile.NewSecret
 	updates int
 	lists   int
-	under   int // updates under way
-	most    int // at once
+	next    string // the root when the rotation is over
+	under   int    // updates under way
+	most    int    // at once
 	// The networks outposts were sent to, and how often they were taken back.
 	outposts []string
 	recalled int
@@ -171,6 +172,15 @@ func newServiceEstate(t *testing.T) (*estate, *swarm) {
 		t.Fatalf("the plan of an estate at rest:\n%s", got)
 	}
 	return e, s
+}
+
+// pushes has another process record that it is about to update the service.
+func (e *estate) pushes(at time.Time) {
+	st := e.load()
+	load := st.Loads["api/svc"]
+	load.Proved, load.At = false, at
+	st.Loads["api/svc"] = load
+	e.commit(st)
 }
 
 // TestServiceDiff has a row for each reason that a plan gives about a service.
@@ -309,6 +319,41 @@ func TestServiceDiff(t *testing.T) {
 		{
 			"no task of a global service", func(_ *estate, s *swarm) { s.now.Tasks, s.service().Replicas = nil, -1 },
 			"Waiting binding/api: 0 tasks of service shop_api run\n",
+		},
+		{
+			"a task of a global service is down", func(_ *estate, s *swarm) {
+				s.service().Replicas = -1
+				s.now.Tasks = []reconcile.Task{{ID: "t1", Service: "svc", Slot: "n1", Wanted: true, Running: true}, {ID: "t2", Service: "svc", Slot: "n2", Wanted: true}}
+			},
+			"Waiting binding/api: 1 of 2 tasks of service shop_api run\n",
+		},
+		{
+			"a global service leaves a node", func(_ *estate, s *swarm) {
+				s.service().Replicas = -1
+				s.now.Tasks = []reconcile.Task{{ID: "t1", Service: "svc", Slot: "n1", Wanted: true, Running: true}, {ID: "t2", Service: "svc", Slot: "n2"}}
+			},
+			"",
+		},
+		{
+			"another process is at it", func(e *estate, s *swarm) {
+				s.service().Secrets = s.service().Secrets[1:]
+				e.pushes(time.Now())
+			},
+			"Waiting binding/api: another certwright may be updating service shop_api\n",
+		},
+		{
+			"another process is at it, whose clock is ahead", func(e *estate, s *swarm) {
+				s.service().Secrets = s.service().Secrets[1:]
+				e.pushes(time.Now().Add(2 * time.Second))
+			},
+			"Waiting binding/api: another certwright may be updating service shop_api\n",
+		},
+		{
+			"another process was at it", func(e *estate, s *swarm) {
+				s.service().Secrets = s.service().Secrets[1:]
+				e.pushes(time.Now().Add(-5 * time.Second))
+			},
+			update + "ca.pem is not mounted\n",
 		},
 		{"no task is wanted", func(_ *estate, s *swarm) { s.now.Tasks, s.service().Replicas = nil, 0 }, ""},
 	} {
@@ -754,6 +799,31 @@ func TestServiceContested(t *testing.T) {
 		time.Sleep(10 * time.Minute)
 		if e.converge(); s.updates != 5 {
 			t.Errorf("%d updates in the end", s.updates)
+		}
+	})
+}
+
+// TestServiceFileLeaves has a file leave the spec: it leaves the service in one update, and nothing is left to do.
+func TestServiceFileLeaves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, s := newServiceEstate(t)
+		e.read(strings.Replace(serviceYAML, "ca.pem: ca, ", "", 1))
+		out := e.converge()
+		if left := s.service().Secrets; out.Err != nil || s.updates != 2 || !out.Plan.Empty() || len(left) != 1 || left[0].Target == "ca.pem" {
+			t.Errorf("%d updates, %v, it mounts %+v, left is\n%s", s.updates, out.Err, left, text(out.Plan))
+		}
+	})
+}
+
+// TestServiceUnnamedTakesConfigs has a binding that names no service: one that mounts its secrets is given configs in their
+// place.
+func TestServiceUnnamedTakesConfigs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, s := newServiceEstate(t)
+		e.read(strings.NewReplacer("    service: shop_api\n", "", `{mode: "0400", owner: "999"}`, "{}", `{mode: "0444"}`, "{}").Replace(configYAML))
+		out := e.converge()
+		if out.Err != nil || s.updates != 2 || !out.Plan.Empty() || s.mounted().Target != "ca.pem" {
+			t.Errorf("%d updates, %v, left is\n%s", s.updates, out.Err, text(out.Plan))
 		}
 	})
 }

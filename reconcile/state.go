@@ -15,15 +15,18 @@ type State struct {
 	CAs          map[string]CA
 	Identities   map[string]Issued
 	Places       map[Location]PlaceRow
-	Loads        map[string]Load    // by TargetKey
-	Owners       map[string]Owner   // by container id + "/" + user name: facts that cannot change for that id
-	Wishes       map[string]Wish    // by subject: identity/NAME, binding/NAME
-	Failures     map[string]Failure // by failureKey: what does not work
+	Loads        map[string]Load       // by TargetKey
+	Owners       map[string]Owner      // by container id + "/" + user name: facts that cannot change for that id
+	Wishes       map[string]Wish       // by subject: identity/NAME, binding/NAME
+	Failures     map[string]Failure    // by failureKey: what does not work
+	Revocations  map[string]Revocation // by serial: what a person wants revoked, until its CA has done so
 }
 
-// CA is what the store keeps of a local CA: its generations, oldest first. There is always exactly one Active.
+// CA is what the store keeps of a CA: its generations, oldest first. There is always exactly one Active. A CA outside has
+// one without a key for each of its roots.
 type CA struct {
 	Generations []Generation
+	Kept        PrivateKey // what a CA outside needs to be asked again, as an account; it may have a key in it
 }
 
 // The states of a CA's generation (DESIGN.md 2.5).
@@ -53,6 +56,15 @@ func (g Generation) Root() []byte {
 		return g.Certificate
 	}
 	return g.Chain[len(g.Chain)-1]
+}
+
+// roots are those of all generations.
+func (c CA) roots() [][]byte {
+	out := make([][]byte, len(c.Generations))
+	for i, g := range c.Generations {
+		out[i] = g.Root()
+	}
+	return out
 }
 
 // path is the generation's certificate and its issuers, the root last.
@@ -109,6 +121,7 @@ type PlaceRow struct {
 	Layout  spec.Layout
 	Files   []string    // the names that are ours there, sorted
 	Wrote   Fingerprint // of the whole unit as last written
+	Version int         // of the mark it was last written with
 	At      time.Time   // when it was last written
 	Reverts []time.Time // when someone else's change to it was undone, the last ten minutes of them
 }
@@ -134,6 +147,14 @@ type Wish struct {
 	At     time.Time
 	Serial string // rotate: the serial to be replaced; the wish is granted when another is there
 	Adopt  bool   // adopt: take over what is in the binding's places
+	NewKey bool   // rotate: also where the identity keeps its key
+}
+
+// Revocation is a certificate that is to be revoked.
+type Revocation struct {
+	Identity string // that it was issued to; "" where that is not known
+	Issued   Issued // of one that the store does not have, only Serial and CA
+	At       time.Time
 }
 
 // Clone returns a copy that shares no map with s, and has none that is nil.
@@ -141,12 +162,13 @@ func (s State) Clone() State {
 	s.CAs, s.Identities = clone(s.CAs), clone(s.Identities)
 	s.Places, s.Loads = clone(s.Places), clone(s.Loads)
 	s.Owners, s.Wishes = clone(s.Owners), clone(s.Wishes)
-	s.Failures = clone(s.Failures)
+	s.Failures, s.Revocations = clone(s.Failures), clone(s.Revocations)
 	return s
 }
 
 func clone[K comparable, V any](m map[K]V) map[K]V {
-	out := make(map[K]V, len(m))
-	maps.Copy(out, m)
-	return out
+	if m == nil {
+		return map[K]V{}
+	}
+	return maps.Clone(m)
 }

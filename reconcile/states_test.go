@@ -524,6 +524,33 @@ func TestOwners(t *testing.T) {
 	})
 }
 
+// TestOwnerStays renews a certificate while the container that reads it is away, or its engine: it can read the next one.
+func TestOwnerStays(t *testing.T) {
+	for name, leaves := range map[string]func(e *estate, id string){
+		"the container": func(e *estate, id string) { _ = e.Destroy(id) },
+		"the engine":    func(e *estate, _ string) { e.SetEngine("local", memory.Engine{Down: "it is restarted"}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				e := newEstate(t)
+				e.create("roots", memory.Container{
+					Container: reconcile.Container{Name: "x", Mounts: []reconcile.Mount{{Type: "bind", Source: "/srv/roots", Destination: "/certs"}}},
+					User:      reconcile.Owner{UID: 101, GID: 102},
+				})
+				e.edit("    trust: [internal]\n    directory: /srv/roots\n", "    identity: client\n    container: x\n    directory: /srv/roots\n")
+				e.steady()
+				before := e.observe().Places[rootsPlace].Files["key.pem"]
+				leaves(e, e.ids["roots"][0])
+				e.wish("identity/client")
+				e.converge()
+				if f := e.observe().Places[rootsPlace].Files["key.pem"]; f.UID != 101 || f.GID != 102 || f.Holds == before.Holds {
+					t.Errorf("the key is owned by %d:%d; renewed: %t", f.UID, f.GID, f.Holds != before.Holds)
+				}
+			})
+		})
+	}
+}
+
 // TestAdoptIsNotForEver has a wish to adopt that found nothing in the way: what comes a day later is left alone.
 func TestAdoptIsNotForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -33,6 +33,8 @@ type Status struct {
 	CAs        []CAStatus
 	Identities []IdentityStatus
 	Bindings   []BindingStatus
+	Exposed    []Exposure   // what Audit found, where it was asked
+	Revoking   []string     // what is still to be revoked, and why it is not
 	Swarm      *SwarmStatus // nil where no Swarm was asked
 }
 
@@ -51,6 +53,9 @@ type CAStatus struct {
 	Generations []Generation
 	Reason      string // why it cannot be used as the spec wants it
 }
+
+// Roots are those that whoever trusts the CA is given (DER), by age of their generations: each once, none before the CA is made.
+func (c CAStatus) Roots() [][]byte { return distinct(CA{Generations: c.Generations}.roots()) }
 
 // IdentityStatus is an identity of the spec with what is stored of it; Issued is nil when it was never issued.
 type IdentityStatus struct {
@@ -81,13 +86,13 @@ type TargetStatus struct {
 	Problem                 string // of the probe
 }
 
-// Assess says where everything stands. It is pure.
+// Assess says where everything stands; where only some bindings were looked at, where they do. It is pure.
 func Assess(s *spec.Spec, w World, plan Plan) Status {
 	a := assessor{
 		view: newView(s, &w), plan: plan, steps: map[string][]Step{}, failed: plan.failed(), said: map[string]Refusal{},
 		ends: map[string]time.Time{},
 	}
-	for _, st := range plan.Steps {
+	for _, st := range plan.undone() {
 		a.steps[st.Action.Subject()] = append(a.steps[st.Action.Subject()], st)
 	}
 	for _, r := range slices.Concat(plan.Waiting, plan.Blocked) {
@@ -95,19 +100,29 @@ func Assess(s *spec.Spec, w World, plan Plan) Status {
 	}
 	out := Status{Converged: plan.Empty() && len(plan.Blocked) == 0}
 	for _, c := range s.CAs {
-		ca := CAStatus{Name: c.Name, Kind: "local", Generations: w.State.CAs[c.Name].Generations, Reason: a.said["ca/"+c.Name].Reason}
+		ca := CAStatus{Name: c.Name, Kind: c.Kind(), Generations: w.State.CAs[c.Name].Generations, Reason: a.said["ca/"+c.Name].Reason}
 		if c.Local != nil && c.Local.Parent != nil {
 			ca.Parent = c.Local.Parent.Name
 		}
 		out.CAs = append(out.CAs, ca)
 	}
 	for i := range s.Identities {
-		out.Identities = append(out.Identities, a.identity(&s.Identities[i]))
+		if w.Only == nil {
+			out.Identities = append(out.Identities, a.identity(&s.Identities[i]))
+		}
 	}
 	for i := range s.Bindings {
+		if !among(s.Bindings[i].Name, w.Only) {
+			continue
+		}
 		b := a.binding(&s.Bindings[i])
 		out.Converged = out.Converged && b.State.Settled()
 		out.Bindings = append(out.Bindings, b)
+	}
+	for _, st := range plan.undone() {
+		if revoke, is := st.Action.(Revoke); is {
+			out.Revoking = append(out.Revoking, revoke.String()+" of CA "+revoke.CA+": "+st.Why())
+		}
 	}
 	out.Swarm = a.swarm(spec.LocalHost)
 	return out
@@ -132,7 +147,7 @@ func (a assessor) swarm(host string) *SwarmStatus {
 type assessor struct {
 	*view
 	plan   Plan
-	steps  map[string][]Step
+	steps  map[string][]Step // that are undone, by their subjects
 	failed map[string]*Step
 	said   map[string]Refusal
 	ends   map[string]time.Time // of certificates that servers present, by their DER
@@ -143,7 +158,7 @@ func (a assessor) identity(id *spec.Identity) IdentityStatus {
 	if i, ok := a.issued(id.Name, a.w.State); ok {
 		out.Issued = &i
 		if id.From == nil {
-			out.RenewAt = RenewAt(id, &i)
+			out.RenewAt = a.w.RenewAt(id, &i)
 		}
 	}
 	subject := "identity/" + id.Name

@@ -41,7 +41,7 @@ func (a assessor) placed(b *spec.Binding) *bool {
 	subject := "binding/" + b.Name
 	at, refused, _ := a.locate(b)
 	switch {
-	case slices.ContainsFunc(a.steps[subject], func(s Step) bool { _, is := s.Action.(Place); return is }):
+	case a.unissued(b), slices.ContainsFunc(a.steps[subject], func(s Step) bool { _, is := s.Action.(Place); return is }):
 		return truth(false)
 	case b.Place.Swarm() && a.w.Swarms[b.Host.Name].Err != "",
 		refused != nil && a.w.Engines[b.Host.Name].Err != "",
@@ -51,6 +51,15 @@ func (a assessor) placed(b *spec.Binding) *bool {
 	return truth(refused == nil && !slices.ContainsFunc(a.plan.Blocked, func(r Refusal) bool {
 		return r.Subject == subject && (r.State == Blocked || r.State == Contested)
 	}))
+}
+
+// unissued reports whether a binding has an identity that has no certificate.
+func (a assessor) unissued(b *spec.Binding) bool {
+	if b.Identity == nil {
+		return false
+	}
+	_, ok := a.issued(b.Identity.Name, a.w.State)
+	return !ok
 }
 
 // judge gives the state and its reason: the gravest thing first.
@@ -78,7 +87,7 @@ func (a assessor) judge(b *spec.Binding, out *BindingStatus, end time.Time) {
 		set(Expired, reason, hint)
 	case hasSaid && !said.State.Settled():
 		set(said.State, said.Reason, said.Hint)
-	case out.Issued != nil && !*out.Issued && len(steps) == 0 && !hasSaid:
+	case a.unissued(b) && len(steps) == 0 && !hasSaid:
 		set(Blocked, a.said["identity/"+b.Identity.Name].Reason, "")
 	case a.failed[subject] != nil:
 		f := a.failed[subject]
@@ -101,6 +110,10 @@ func (a assessor) judge(b *spec.Binding, out *BindingStatus, end time.Time) {
 		}
 	case out.Served != nil:
 		set(Stale, "not every target serves the wanted certificate", "")
+	case b.Place.Engine != nil:
+		set(Unverified, "its TLS was not looked at", "")
+	case b.Place.Context != nil:
+		set(Unverified, "a client only", "")
 	case b.Consumer == nil && !b.Place.Swarm():
 		set(Unverified, "no consumer is named", "")
 	case a.unmounted(b) != "":

@@ -12,8 +12,12 @@ func (a assessor) targets(b *spec.Binding, wanted string) []TargetStatus {
 	var out []TargetStatus
 	for _, c := range a.consumers(b) {
 		s := a.w.Served[TargetKey(b.Name, c)]
+		kind := kindContainer
+		if b.Place.Engine != nil {
+			kind = kindEngine
+		}
 		out = append(out, TargetStatus{
-			Host: c.Host, Kind: kindContainer, Name: c.Name, ServedSerial: s.Serial, WantedSerial: wanted, Problem: s.Err,
+			Host: c.Host, Kind: kind, Name: c.Name, ServedSerial: s.Serial, WantedSerial: wanted, Problem: s.Err,
 			NotAfter: s.NotAfter, ChainNotAfter: a.firstEnd(s),
 		})
 	}
@@ -48,7 +52,7 @@ func (a assessor) served(b *spec.Binding, targets []TargetStatus) *bool {
 		if !probed || s.Unreachable {
 			return nil
 		}
-		if s.Err != "" || fault(b, c, s) != nil {
+		if s.Err != "" || a.fault(b, c, s) != nil {
 			return truth(false)
 		}
 	}

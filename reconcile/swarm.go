@@ -34,7 +34,7 @@ type Swarms interface {
 	// not do is the error.
 	Outposts(ctx context.Context, host string, networks []string) (at map[string]string, recall func(), err error)
 	// UpdateSwarm changes what a Swarm's spec says of its CA, all in one update, and returns when Swarm has taken it.
-	// With an error it is unknown whether it has, but for one that says that somebody else was faster.
+	// With an error it is unknown whether it has, but for ErrChanged: somebody else was faster, and nothing was changed.
 	UpdateSwarm(ctx context.Context, host string, u SwarmUpdate) error
 }
 
@@ -123,7 +123,8 @@ type Secret struct {
 type Task struct {
 	ID, Service string
 	Slot        string // tells the tasks of a service apart: a number, or the node's id
-	Running     bool   // it runs, and is to go on
+	Wanted      bool   // it is to run, or to go on
+	Running     bool   // it does, and is to go on
 	Secrets     []SecretRef
 	Addresses   map[string]string // by the id of the overlay network; without the one that ports are published on
 }
@@ -179,8 +180,8 @@ func (v *view) tasks(b *spec.Binding) []Container {
 		if !ours || !t.Running {
 			continue
 		}
-		c, here := v.tasked[[2]string{b.Host.Name, t.ID}]
-		if !here {
+		c, seen := v.tasked[t.ID]
+		if !seen {
 			c = away(b.Host.Name, svc, t)
 		}
 		if c.Running() {
@@ -199,6 +200,20 @@ func (v *view) running(host string, svc Service) int {
 		}
 	}
 	return n
+}
+
+// replicas is how many tasks of a service are to run: one on every node where a global one has a task that is to.
+func (v *view) replicas(host string, svc Service) int {
+	if svc.Replicas >= 0 {
+		return svc.Replicas
+	}
+	nodes := map[string]bool{}
+	for _, t := range v.w.Swarms[host].Tasks {
+		if t.Service == svc.ID && t.Wanted {
+			nodes[t.Slot] = true
+		}
+	}
+	return len(nodes)
 }
 
 // ours reports whether a secret has the mark of this project and installation.

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"crypto/x509"
 	"fmt"
 	"slices"
 	"strconv"
@@ -19,10 +20,47 @@ type SwarmCA struct {
 	Lifetime time.Duration // of the certificates of nodes
 	Rotating bool          // not every node has a certificate of the new root yet
 	Forced   uint64        // Swarm's own counter of forced rotations
+	External []ExternalCA  // that may sign in its place
 	Autolock bool          // a manager that starts again wants a key before it reads what it has on disk
 	Foreign  string        // why Swarm cannot rotate its root by itself as it is, or ""
 	Labels   map[string]string
 	Nodes    []SwarmNode // by name
+}
+
+// ExternalCA is a server that signs the certificates of nodes with a root of which Swarm has no key.
+type ExternalCA struct {
+	URL, Root string // Root as that of SwarmCA
+}
+
+// Signers are where the external CAs are that have the present root.
+func (c SwarmCA) Signers() (urls []string) {
+	for _, e := range c.External {
+		if e.Root == c.Root {
+			urls = append(urls, e.URL)
+		}
+	}
+	return urls
+}
+
+// IssuerOf stands for what signs by the DER of its name and of its public key.
+func IssuerOf(subject, key []byte) string { return string(digest(string(subject) + string(key))) }
+
+// NodeCA is an external CA, with the DER of the certificate it signs with.
+type NodeCA struct {
+	URL  string
+	Root []byte
+}
+
+// root is as that of a SwarmCA.
+func (n NodeCA) root() string { return string(digest(string(n.Root))) }
+
+// issuer is as that of a SwarmCA.
+func (n NodeCA) issuer() (string, error) {
+	c, err := x509.ParseCertificate(n.Root)
+	if err != nil {
+		return "", err
+	}
+	return IssuerOf(c.RawSubject, c.RawSubjectPublicKeyInfo), nil
 }
 
 // SwarmNode is a node of a Swarm, and the certificate it says it has.
@@ -34,10 +72,13 @@ type SwarmNode struct {
 
 // SwarmUpdate is a change of a Swarm's CA.
 type SwarmUpdate struct {
-	Forced   uint64            // as it was seen; where it is another one by now, nothing is changed
+	Forced   uint64 // as it was seen, and so were Rotating and Root; where one is another by now, nothing is changed
+	Rotating bool
+	Root     string
 	Labels   map[string]string // that are to be there besides those that are
 	Lifetime time.Duration     // of the certificates of nodes; 0 leaves it
-	Rotate   bool
+	Rotate   bool              // to a new root of its own
+	External *NodeCA           // that is to sign; nil leaves it. Its root is rotated to where it is another one
 }
 
 // Nodes in these states are there, and are not.
@@ -138,8 +179,17 @@ type SetNodeLifetime struct {
 type RotateSwarm struct {
 	steady
 	Host     string
-	Rotation int // the counter that is noted with it
+	Rotation int     // the counter that is noted with it
+	To       *NodeCA // of which the root is, instead of one that Swarm makes, and then there is no counter
 	Nodes    int
+}
+
+// SetNodeCA lets an external CA sign with the root that the nodes trust already.
+type SetNodeCA struct {
+	steady
+	Host    string
+	CA      NodeCA
+	GivesUp bool // the nodes were being given another root, and go back
 }
 
 // AwaitRotation follows a rotation that is under way.
@@ -151,11 +201,13 @@ type AwaitRotation struct {
 func (RecordRotation) Kind() string  { return "record-rotation" }
 func (SetNodeLifetime) Kind() string { return "set-node-lifetime" }
 func (RotateSwarm) Kind() string     { return "rotate-swarm" }
+func (SetNodeCA) Kind() string       { return "set-node-ca" }
 func (AwaitRotation) Kind() string   { return "await-rotation" }
 
 func (a RecordRotation) Subject() string  { return ofSwarm(a.Host) }
 func (a SetNodeLifetime) Subject() string { return ofSwarm(a.Host) }
 func (a RotateSwarm) Subject() string     { return ofSwarm(a.Host) }
+func (a SetNodeCA) Subject() string       { return ofSwarm(a.Host) }
 func (a AwaitRotation) Subject() string   { return ofSwarm(a.Host) }
 
 func (a RecordRotation) String() string {
@@ -167,6 +219,17 @@ func (a SetNodeLifetime) String() string {
 }
 
 func (a RotateSwarm) String() string {
-	return fmt.Sprintf("rotate the Swarm's root on %d nodes, which changes its join tokens", a.Nodes)
+	to := ""
+	if a.To != nil {
+		to = " to that of " + a.To.URL
+	}
+	return fmt.Sprintf("rotate the Swarm's root on %d nodes%s, which changes its join tokens", a.Nodes, to)
+}
+
+func (a SetNodeCA) String() string {
+	if a.GivesUp {
+		return "give up the rotation of the Swarm's root, and keep that of " + a.CA.URL
+	}
+	return "let " + a.CA.URL + " sign the certificates of the Swarm's nodes"
 }
 func (AwaitRotation) String() string { return "follow the rotation of the Swarm's root" }

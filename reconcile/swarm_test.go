@@ -2,10 +2,9 @@ package reconcile_test
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -45,15 +44,15 @@ func (s *swarm) SwarmCA(context.Context, string) reconcile.SwarmCA {
 		}
 	}
 	if now.Rotating && !slices.ContainsFunc(now.Nodes, func(n reconcile.SwarmNode) bool { return n.Issuer != now.Issuer }) {
-		now.Rotating, now.Root = false, strings.Replace(now.Issuer, "key", "root", 1)
+		now.Rotating, now.Root = false, s.next
 	}
 	return ca
 }
 
 func (s *swarm) UpdateSwarm(_ context.Context, _ string, u reconcile.SwarmUpdate) error {
 	ca := &s.now.CA
-	if u.Forced != ca.Forced {
-		return errors.New("somebody was faster")
+	if u.Forced != ca.Forced || u.Rotating != ca.Rotating || u.Root != ca.Root {
+		return reconcile.ErrChanged
 	}
 	return s.effects().Do("POST /swarm/update", func() error {
 		labels := maps.Clone(u.Labels)
@@ -70,12 +69,26 @@ func (s *swarm) UpdateSwarm(_ context.Context, _ string, u reconcile.SwarmUpdate
 			ca.Lifetime = u.Lifetime
 		}
 		if u.Rotate {
-			s.rotations++
 			ca.Forced++
-			ca.Rotating, ca.Issuer = true, "key"+string(rune('0'+ca.Forced))
+			s.begin(fmt.Sprint("key", ca.Forced), fmt.Sprint("root", ca.Forced))
+		}
+		if u.External != nil {
+			root, issuer := namesOf(u.External.Root)
+			ca.External = []reconcile.ExternalCA{{URL: u.External.URL, Root: root}}
+			if root != ca.Root {
+				s.begin(issuer, root)
+			} else {
+				ca.Rotating, ca.Issuer = false, issuer
+			}
 		}
 		return nil
 	})
+}
+
+// begin begins to rotate.
+func (s *swarm) begin(issuer, root string) {
+	s.rotations++
+	s.now.CA.Rotating, s.now.CA.Issuer, s.next = true, issuer, root
 }
 
 // newSwarmEstate is an estate of nothing but a Swarm, and of what the spec says of it.
@@ -96,7 +109,10 @@ func TestSwarmDiff(t *testing.T) {
 			}
 		}
 	}
-	begun := func(s *swarm) { s.now.CA.Rotating, s.now.CA.Issuer, s.node("a").Issuer = true, "key1", "key1" }
+	begun := func(s *swarm) {
+		s.begin("key1", "root1")
+		s.node("a").Issuer = "key1"
+	}
 	const rotate = "1 rotate the Swarm's root on 3 nodes, which changes its join tokens: rotation was raised from 1 to 2"
 	for _, row := range []struct {
 		name, section, rotation string
@@ -128,9 +144,9 @@ func TestSwarmDiff(t *testing.T) {
 		{"forced", "{rotation: 2}", "1", down("c"), reconcile.Scope{ForceRotation: true}, rotate + "; it will wait for c (down)\n"},
 		{"forced without need", "{rotation: 2}", "1", nil, reconcile.Scope{ForceRotation: true}, rotate + "\n"},
 		{
-			"an external CA", "{rotation: 2}", "1", func(s *swarm) { s.now.CA.Foreign = "an external CA issues" },
+			"its root was given to it", "{rotation: 2}", "1", func(s *swarm) { s.now.CA.Foreign = "its root was given to it" },
 			reconcile.Scope{},
-			"Blocked swarm/local: rotation was raised from 1 to 2, but an external CA issues\n",
+			"Blocked swarm/local: rotation was raised from 1 to 2, but its root was given to it\n",
 		},
 		{
 			"under way by somebody else", "{nodeCertLifetime: 720h, rotation: 2}", "1", begun,
@@ -148,6 +164,12 @@ func TestSwarmDiff(t *testing.T) {
 				begun(s)
 				s.node("c").State = "down"
 			}, reconcile.Scope{}, "1 follow the rotation of the Swarm's root: 1/3 nodes have a certificate of the new root, waits for b, c (down)\n",
+		},
+		{
+			"over, one that is down was not there", "{nodeCertLifetime: 720h, rotation: 1}", "1", func(s *swarm) {
+				down("c")(s)
+				s.node("c").Issuer = "key"
+			}, reconcile.Scope{}, "1 let the Swarm's node certificates live 30d: they live 90d\n",
 		},
 		{
 			"under way, all the rest are down", "{rotation: 1}", "1", func(s *swarm) {
@@ -228,7 +250,11 @@ func TestRotationForced(t *testing.T) {
 				if out := e.converge(); len(out.Plan.Blocked) != 1 || s.rotations != 0 {
 					t.Fatalf("with a node that is down, %d rotations and\n%s", s.rotations, text(out.Plan))
 				}
+				begun := time.Now()
 				out, said := e.said(reconcile.Scope{ForceRotation: true})
+				if took := time.Since(begun); took > time.Minute {
+					t.Errorf("it waited %s for a node that is down", took)
+				}
 				want := "2/3" + issued + ", waits for c (down)"
 				if got := said[len(said)-1]; got != want || out.Err != nil || !out.Plan.Empty() {
 					t.Errorf("it said %q, %v, left is\n%s", got, out.Err, text(out.Plan))
@@ -255,13 +281,49 @@ func TestRotationLasts(t *testing.T) {
 		start := time.Now()
 		w := e.observe()
 		err := e.applier().Apply(t.Context(), w, reconcile.Diff(e.spec, w, reconcile.Scope{}))
-		want := "step 1: rotate the Swarm's root on 3 nodes, which changes its join tokens: it is not over after 10m0s: 2/3" + issued + ", waits for b; the next apply follows it"
-		if err == nil || err.Error() != want || time.Since(start) > 11*time.Minute {
+		want := "step 1: rotate the Swarm's root on 3 nodes, which changes its join tokens: it did not get on for 1m0s: 2/3" + issued + ", waits for b; the next apply follows it"
+		if err == nil || err.Error() != want || time.Since(start) > 2*time.Minute {
 			t.Errorf("after %s: %v", time.Since(start), err)
 		}
 		s.stays = ""
 		if out := e.converge(); out.Err != nil || !out.Plan.Empty() || s.now.CA.Rotating || s.rotations != 1 {
 			t.Errorf("%v, %d rotations, left is\n%s", out.Err, s.rotations, text(out.Plan))
+		}
+	})
+}
+
+// silent is a manager that does not answer for a while, once it has been asked to rotate.
+type silent struct {
+	*swarm
+	times int
+}
+
+func (s *silent) SwarmCA(ctx context.Context, host string) reconcile.SwarmCA {
+	if s.times > 0 {
+		s.times--
+		return reconcile.SwarmCA{Err: "the managers have no leader"}
+	}
+	return s.swarm.SwarmCA(ctx, host)
+}
+
+// TestRotationWithoutALeader follows the rotation of a Swarm whose root was rotated before, and whose managers have no leader
+// for a while: that is not its end.
+func TestRotationWithoutALeader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, s := newSwarmEstate(t, "{rotation: 2}", "1")
+		s.now.CA.Forced = 4
+		a, ended := e.applier(), 0
+		a.Swarms = &silent{s, 3}
+		a.Report = func(ev reconcile.Event) {
+			if ev.Done {
+				ended++
+				if ev.Err != nil || s.now.CA.Rotating || s.now.CA.Root != "root5" {
+					t.Errorf("%s ended with %v, the root is %s", ev.Step.Action, ev.Err, s.now.CA.Root)
+				}
+			}
+		}
+		if converged(t, a); s.rotations != 1 || ended != 1 {
+			t.Errorf("%d rotations in %d steps", s.rotations, ended)
 		}
 	})
 }

@@ -52,9 +52,7 @@ func (v *view) material(b *spec.Binding, st State) (m material, missing string) 
 		if !ok || ca.Active() == nil {
 			return m, "CA " + ref.Name + " is not there"
 		}
-		for _, g := range ca.Generations {
-			m.trust = append(m.trust, g.Root())
-		}
+		m.trust = append(m.trust, ca.roots()...)
 	}
 	m.trust = distinct(m.trust)
 	return m, ""
@@ -72,9 +70,12 @@ func (v *view) issued(name string, st State) (Issued, bool) {
 
 // files says how every file of the binding should be at one of its locations.
 func (v *view) files(b *spec.Binding, at located, m material) []wantedFile {
-	out := make([]wantedFile, 0, len(b.Files))
-	for _, f := range b.Files {
+	out := make([]wantedFile, 0, len(at.list))
+	for _, f := range at.list {
 		h := holding(f.Content, m)
+		if f.Content == spec.ContentContext {
+			h = Holding{Context: DockerContext{Name: b.Place.Context.Name, Endpoint: b.Place.Context.Endpoint}}
+		}
 		out = append(out, wantedFile{
 			spec: f, holds: h, print: fingerprint(f.Content, h), mode: f.Mode, owner: v.owner(b, f, at),
 		})
@@ -83,7 +84,8 @@ func (v *view) files(b *spec.Binding, at located, m material) []wantedFile {
 }
 
 // owner is the file's owner in the container's terms: as the spec has it, else the preset's user, else the one
-// the container runs as. Where nobody can be asked it stays as it comes.
+// the container runs as. Where nobody can be asked, since the container or its engine is away, it stays as it is: the
+// container comes back before anybody looks, and has to read what is there.
 func (v *view) owner(b *spec.Binding, f spec.File, at located) Owner {
 	want := f.Owner
 	if want == nil {
@@ -92,23 +94,25 @@ func (v *view) owner(b *spec.Binding, f spec.File, at located) Owner {
 	if want != nil && want.Name == "" {
 		return Owner{UID: want.UID, GID: want.GID}
 	}
-	if len(at.containers) == 0 {
-		return anyOwner
+	if len(at.containers) > 0 {
+		c := at.containers[0]
+		if o, ok := v.w.Owners[OwnerKey(c.ID, ownerName(b, want, c))]; ok {
+			return o
+		}
+		// An image without the preset's user runs its server as someone else.
+		if o, ok := v.w.Owners[OwnerKey(c.ID, "")]; ok && want == nil {
+			return o
+		}
 	}
-	c := at.containers[0]
-	if o, ok := v.w.Owners[OwnerKey(c.ID, ownerName(b, want, c))]; ok {
-		return o
-	}
-	// An image without the preset's user runs its server as someone else.
-	if o, ok := v.w.Owners[OwnerKey(c.ID, "")]; ok && want == nil {
-		return o
+	if is := v.w.Places[at.at].Files[f.Name]; is.Ours {
+		return Owner{UID: is.UID, GID: is.GID}
 	}
 	return anyOwner
 }
 
 // unowned says why a user the spec names cannot be given a file, or "".
 func (v *view) unowned(b *spec.Binding, at located) string {
-	for _, f := range b.Files {
+	for _, f := range at.list {
 		want := f.Owner
 		if want == nil {
 			want = b.Owner
@@ -177,18 +181,23 @@ func fingerprint(c spec.Content, h Holding) Fingerprint {
 	if h.KeyFirst {
 		part('f', nil)
 	}
+	if h.Context != (DockerContext{}) {
+		part('n', []byte(h.Context.Name))
+		part('e', []byte(h.Context.Endpoint))
+	}
 	if der := h.Key.PKCS8(); len(der) > 0 {
 		part('k', der)
 	}
 	for _, c := range certs {
 		part('c', c)
 	}
-	return Fingerprint(hex.EncodeToString(sum.Sum(nil)))
+	var out [sha256.Size]byte
+	return printOf(sum.Sum(out[:0]))
 }
 
 // unitPrint is the fingerprint of a whole unit: what a consumer has to load.
 func unitPrint(files []wantedFile) Fingerprint {
-	var all []byte
+	all := make([]byte, 0, len(files)*128) // a sum and a name
 	for _, f := range files {
 		all = append(append(append(append(all, f.spec.Name...), 0), f.print...), 0)
 		if f.spec.Alias != "" {
@@ -196,7 +205,14 @@ func unitPrint(files []wantedFile) Fingerprint {
 		}
 	}
 	sum := sha256.Sum256(all)
-	return Fingerprint(hex.EncodeToString(sum[:]))
+	return printOf(sum[:])
+}
+
+// printOf writes a sum. There are thousands in a pass, so it makes nothing but the text.
+func printOf(sum []byte) Fingerprint {
+	var out [2 * sha256.Size]byte
+	hex.Encode(out[:], sum)
+	return Fingerprint(out[:])
 }
 
 // version stands for a secret: what it holds, and which file of which binding of which installation it is. Its name shows

@@ -13,6 +13,7 @@ const (
 
 // Why passes are made, beside the words that wake a Watcher.
 const (
+	Started    = "started"
 	InPlaces   = "places changed" // and it need only look at those
 	AtInterval = "interval"
 )
@@ -36,7 +37,7 @@ func (w Watcher) Watch(ctx context.Context) {
 	var retry time.Duration
 	var due time.Time
 	var reason string
-	for why := "started"; why != ""; why = w.await(ctx, due, reason) {
+	for why := Started; why != ""; why = w.await(ctx, due, reason) {
 		next, ok := w.Pass(ctx, why)
 		now := w.Clock().Round(0) // the wall's time alone
 		if why != InPlaces {
@@ -57,12 +58,13 @@ func (w Watcher) Watch(ctx context.Context) {
 	}
 }
 
-// await returns the word that came, or reason when due, or "" when ctx ended.
+// await returns the word that came, or reason when due, or "" when ctx ended. What seems further away than the interval is
+// due as well: the clock was set back since.
 func (w Watcher) await(ctx context.Context, due time.Time, reason string) string {
 	for {
 		w.Idle()
 		left := due.Sub(w.Clock().Round(0))
-		if left <= 0 {
+		if left <= 0 || left > w.Interval {
 			if ctx.Err() != nil {
 				return ""
 			}

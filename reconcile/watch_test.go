@@ -22,7 +22,7 @@ func TestWatch(t *testing.T) {
 		next   func(n int) (in time.Duration, ok bool) // of pass n, from 1; 0 for never
 		wakes  []time.Duration
 		places []time.Duration
-		jump   time.Duration // by which the clock is set on after a quarter of a minute
+		jump   time.Duration // by which the clock is set on, or back, after a quarter of a minute
 		want   string
 	}{
 		{name: "interval", passes: 3, want: "0s started, 5m0s interval, 10m0s interval"},
@@ -57,6 +57,7 @@ func TestWatch(t *testing.T) {
 			want: "0s started, 10.05s places changed, 11.05s again after a failure, 5m11.05s interval",
 		},
 		{name: "a suspended machine", passes: 2, jump: time.Hour, want: "0s started, 1h1m0s interval"},
+		{name: "a clock that was ahead", passes: 3, jump: -time.Hour, want: "0s started, -59m0s interval, -54m0s interval"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -32,10 +32,13 @@ func Why(s *spec.Spec, w World, plan Plan, status BindingStatus) Causes {
 	if refused != nil {
 		c.Layers = append(c.Layers, Layer{"placed", "no: " + refused.Reason})
 	}
-	for _, l := range at {
+	for i, l := range at {
+		if _, there := w.State.Places[l.at]; b.Place.Engine != nil && i > 0 && !there {
+			continue // its files are in one of two places
+		}
 		c.Layers = append(c.Layers, Layer{"placed", v.placedText(plan, b, l)})
 		for _, x := range l.containers {
-			c.Layers = append(c.Layers, Layer{"mounted", mountedText(x, l)})
+			c.Layers = append(c.Layers, Layer{"mounted", v.mountedText(x, l)})
 		}
 	}
 	if b.Place.Swarm() {
@@ -71,10 +74,13 @@ func (v *view) storedText(plan Plan, b *spec.Binding) string {
 }
 
 func (v *view) placedText(plan Plan, b *spec.Binding, l located) string {
-	for _, s := range plan.Steps {
+	for _, s := range plan.undone() {
 		if p, ok := s.Action.(Place); ok && p.Binding == b.Name && p.At == l.at {
 			return fmt.Sprintf("not as wanted in %s: %s", l.at, s.Reason)
 		}
+	}
+	if _, missing := v.material(b, v.w.State); missing != "" {
+		return "no: " + missing
 	}
 	if p := v.w.Places[l.at]; p.Err != "" {
 		return fmt.Sprintf("unknown in %s: %s", l.at, p.Err)
@@ -87,8 +93,10 @@ func (v *view) placedText(plan Plan, b *spec.Binding, l located) string {
 	return fmt.Sprintf("as wanted in %s", l.at)
 }
 
-func mountedText(c Container, l located) string {
+func (v *view) mountedText(c Container, l located) string {
 	switch {
+	case v.outlived(c, l.at):
+		return c.Name + " mounts the one that was there before: " + madeAnew + ": restart it"
 	case !mounts(c, l.at):
 		return c.Name + " does not mount it"
 	case l.files:
@@ -154,7 +162,7 @@ func (v *view) servedText(b *spec.Binding, c Container) string {
 			return text
 		}
 	}
-	if f := fault(b, c, s); f != nil {
+	if f := v.fault(b, c, s); f != nil {
 		text += "; " + f.Reason
 	}
 	return text
@@ -162,7 +170,7 @@ func (v *view) servedText(b *spec.Binding, c Container) string {
 
 // next says what certwright does next about a binding.
 func (v *view) next(plan Plan, b *spec.Binding, status BindingStatus) string {
-	for _, s := range plan.Steps {
+	for _, s := range plan.undone() {
 		if s.Action.Subject() == "binding/"+b.Name || (b.Identity != nil && s.Action.Subject() == "identity/"+b.Identity.Name) {
 			return fmt.Sprintf("apply will %s (%s)", s.Action, s.Why())
 		}
@@ -177,7 +185,7 @@ func (v *view) next(plan Plan, b *spec.Binding, status BindingStatus) string {
 	}
 	id := v.ids[b.Identity.Name]
 	if is, ok := v.issued(id.Name, v.w.State); ok && id.From == nil {
-		return "nothing before " + stamp(RenewAt(id, &is)) + ", when its certificate is due"
+		return "nothing before " + stamp(v.w.RenewAt(id, &is)) + ", when its certificate is due"
 	}
 	return "nothing"
 }
@@ -188,6 +196,7 @@ type Edge struct {
 	Wanted         bool   // the server's trust has the client's root
 	Answer         Answer
 	Problem        string // why it could not be asked, or the client's own refusal
+	Untrusted      string // why the client would refuse the server's certificate, "" if it would not
 }
 
 // Broken reports whether the wire differs from what trust says.
@@ -199,6 +208,9 @@ func (e Edge) Broken() bool {
 func (e Edge) Words() string {
 	switch e.Answer {
 	case LetIn:
+		if e.Untrusted != "" {
+			return "let in, but the client would refuse the server: " + e.Untrusted
+		}
 		return "let in"
 	case Refused:
 		return "refused"
@@ -246,7 +258,7 @@ func (v *view) edge(ctx context.Context, p Providers, b *spec.Binding, c Contain
 	}
 	req.ClientAuth, req.Good = spec.ClientAuthRequired, &client
 	served := probe(ctx, p, req)
-	e.Answer, e.Problem = served.Accepted, cmp.Or(served.Err, served.ClientErr)
+	e.Answer, e.Problem, e.Untrusted = served.Accepted, cmp.Or(served.Err, served.ClientErr), served.Untrusted
 	e.Wanted = slices.ContainsFunc(m.trust, func(d []byte) bool { return slices.Equal(d, client.Root) })
 	return e
 }

@@ -17,21 +17,34 @@ type World struct {
 	State   State
 	Fresh   bool                    // there is no store yet
 	Courier bool                    // couriers were allowed: what is beyond was beyond them too
-	Part    bool                    // only some bindings were looked at, and only their engines listed
+	Only    []string                // the bindings that were looked at, with only their engines listed; nil for all
 	Engines map[string]EngineState  // by host name; those that were asked
 	Swarms  map[string]Swarm        // by host name; those that were asked
+	Late    []string                // the hosts that did not answer within the patience of the look
+	Daemons map[string]DaemonState  // by host name; those that were asked
 	Places  map[Location]PlaceState // every place a binding has
+	Started map[string]time.Time    // by container id; those that may be older than a directory they mount
 	Served  map[string]Served       // by TargetKey; only targets that were probed
 	From    map[string]FromState    // by identity name; those issued by something else
 	Brought map[string]BroughtState // by CA name; those brought along
+	Pairs   map[string]FromState    // by identity name; those brought along of which the store has nothing yet
+	Outside map[string]RootsState   // by CA name; those outside of which the spec names the roots, and the public ones
+	Advice  map[string]Window       // by identity name; when their CAs want them renewed
+	NodeCA  NodeCAState             // of the Swarm's external CA, when the spec has one
 	Roots   map[string][][]byte     // spec.PublicRoots and spec.SystemRoots, as asked for by a binding
 	Owners  map[string]Owner        // by OwnerKey: those the bindings need and that could be found
 	Unknown map[string]string       // by OwnerKey: why the others could not
+
+	// Networks are those on which containers have names, by container id, and KeyFiles those the spec names on this machine.
+	// Both are for Lint alone, and nobody else looks.
+	Networks map[string][]Network
+	KeyFiles []KeyFile
 }
 
 // EngineState is what a Docker engine listed.
 type EngineState struct {
 	Err        string // why it could not be listed; the rest is then empty
+	Address    string // HOST:PORT by which it is reached; "" where that is no TCP
 	Named      bool   // the user named this engine, so its absence is an error and not a reason to wait
 	Containers []Container
 	Volumes    []Volume
@@ -88,6 +101,11 @@ type Location struct {
 	Sub string
 }
 
+// ofDirectory is the place that the directory of a binding is: of the machine certwright runs on, or of that of its host.
+func ofDirectory(b *spec.Binding) Location {
+	return Location{Host: b.Host.Name, Dir: b.Place.Directory, Machine: b.Host.Name != spec.LocalHost}
+}
+
 // ofSecrets is the place that the secrets of a binding are.
 func ofSecrets(b *spec.Binding) Location {
 	if b.Consumer == nil {
@@ -123,9 +141,13 @@ type PlaceState struct {
 	Err    string // why it could not be looked at; everything else is then unknown
 	Beyond bool   // … because it is out of reach without a courier
 	Exists bool
+	Dir    DirState    // the place's own directory
+	Born   time.Time   // when that was made; zero where its file system does not tell
 	Mark   *Mark       // the mark certwright left there, nil if none
 	Layout spec.Layout // of what lies there; "" if nothing of ours does
-	Files  map[string]FileState
+	// Generation is the mode of the directory ..data leads to; 0 if there is none.
+	Generation fs.FileMode
+	Files      map[string]FileState
 }
 
 // Mark is what certwright leaves in a place to know its own again.
@@ -133,6 +155,8 @@ type Mark struct {
 	Installation string `json:"installation"`
 	Project      string `json:"project"`
 	Binding      string `json:"binding"`
+	// Version grows with each unit that is written to the place: one that is older than what is there comes too late.
+	Version int `json:"version,omitempty"`
 }
 
 // Kinds of what stands at a file's name.
@@ -183,10 +207,25 @@ const (
 	Refused
 )
 
-// FromState is the content of the files of an identity that something else issues.
+// FromState is the content of the files of an identity that something else issues, or issued before it was brought along.
 type FromState struct {
 	Err    string
 	Issued Issued
+}
+
+// RootsState is the content of a file of roots.
+type RootsState struct {
+	Err   string
+	Roots [][]byte // DER
+}
+
+// Window is a time from Start to End.
+type Window struct{ Start, End time.Time }
+
+// NodeCAState is the file of a certificate that an external CA signs with.
+type NodeCAState struct {
+	Err  string
+	Root []byte // DER
 }
 
 // BroughtState is the content of the files of a brought-along CA.

@@ -38,7 +38,13 @@ func (p *parser) binding(name string, v value) {
 	}
 	b.Reload, b.ReloadGiven = p.ladder(m.get("reload")), m.has("reload")
 	b.Probe = p.probe(m.get("probe"))
+	if b.Place.Engine != nil {
+		b.Probe = p.engineProbe(m.get("engine"), b)
+	}
 	b.Limits = p.limits(m.get("limits"))
+	if b.Place.Context != nil {
+		b.Layout = Plain // docker exports no links
+	}
 	p.otherBinding(m, b)
 
 	p.checkBinding(m, &b)
@@ -56,6 +62,9 @@ func (p *parser) trust(v value) []Ref {
 		}
 		if slices.ContainsFunc(refs, func(r Ref) bool { return r.Name == ref.Name }) {
 			p.errorf(each, "%s is there already", quote(ref.Name))
+		}
+		if at, ok := p.cas.at[ref.Name]; ok && p.spec.CAs[at].Public() {
+			p.errorf(each, "%s is a public CA, which may lead to another root any day: write `public`, or give it roots if it is a private one", quote(ref.Name))
 		}
 		refs = append(refs, *ref)
 	}
@@ -111,12 +120,18 @@ func (p *parser) consumer(m *mapping) *Consumer {
 	case isMapping(v):
 		p.selector(v, c)
 	default:
-		c.Container = p.textAs(v, "a string, {compose: project/service} or {label: key=value}")
-		if c.Container != "" && !isDockerName(c.Container) {
-			p.errorf(v, "%s is no name of a container", quote(v.node.Value))
-		}
+		c.Container = p.containerName(v, "a string, {compose: project/service} or {label: key=value}")
 	}
 	return c
+}
+
+// containerName returns the name of a container; wanted is what else could stand there.
+func (p *parser) containerName(v value, wanted string) string {
+	s := p.textAs(v, wanted)
+	if s != "" && !isDockerName(s) {
+		p.errorf(v, "%s is no name of a container", quote(v.node.Value))
+	}
+	return s
 }
 
 func (p *parser) selector(v value, c *Consumer) {
@@ -140,24 +155,10 @@ func (p *parser) selector(v value, c *Consumer) {
 
 // otherBinding checks what this version understands and does not carry out.
 func (p *parser) otherBinding(m *mapping, b Binding) {
-	engine := p.section(m.get("engine"), &engineSection)
-	for _, each := range p.list(engine.get("listen")) {
-		p.endpoint(each, "tcp")
-	}
-	p.boolean(engine.get("allowRestart"))
-
-	context := p.section(m.get("context"), &contextSection)
-	if v := context.get("name"); v.node != nil {
-		if s := p.text(v); s != "" && !isName(s) {
-			p.errorf(v, "%s is no name of a context", quote(v.node.Value))
-		}
-	}
-	p.endpoint(context.get("endpoint"), "tcp")
-
 	choice(p, m.get("trustStore"), "trust store", trustStores)
 	p.boolean(m.get("external"))
 	choice(p, m.get("onDelete"), "way to leave", onDeletes)
-	for _, key := range []string{"engine", "context", "trustStore", "external", "onDelete"} {
+	for _, key := range []string{"trustStore", "external", "onDelete"} {
 		p.later(m.get(key))
 	}
 	p.needsUsage(m.get("engine"), b, Server)

@@ -20,10 +20,14 @@ func (p *parser) ca(name string, v value) {
 		case v.node == nil:
 		case kind == "local":
 			ca.Local, node = p.localCA(name, v)
-		default:
-			ca.Other = kind
-			p.otherCA(v)
-			p.later(v)
+		case kind == "exec":
+			ca.Exec = p.execCA(v)
+		case kind == "step":
+			ca.Step = p.stepCA(v)
+		case kind == "acme":
+			ca.ACME = p.acmeCA(v)
+		case kind == "vault":
+			ca.Vault = p.vaultCA(v)
 		}
 	}
 	if _, twice := p.cas.at[name]; !twice {
@@ -54,6 +58,9 @@ func (p *parser) localCA(name string, v value) (*LocalCA, *mapping) {
 	if m.has("lifetime") {
 		ca.Lifetime = p.duration(m.get("lifetime"), minLife, maxLife)
 	}
+	if m.has("chain") {
+		p.errorf(m.get("chain"), "only for a CA that is brought along, beside certificate")
+	}
 	if pass := m.get("passphrase"); pass.node != nil {
 		p.source(pass)
 		p.errorf(pass, "only for a CA that is brought along, beside certificate (store.passphrase encrypts the others)")
@@ -76,7 +83,7 @@ func (p *parser) caKey(v value) KeyKind {
 // in the certificate.
 func (p *parser) broughtCA(m *mapping, ca *LocalCA) {
 	certificate, key := m.get("certificate"), m.get("key")
-	ca.Certificate = p.path(certificate)
+	ca.Certificate, ca.Chain = p.path(certificate), p.path(m.get("chain"))
 	ca.Passphrase = p.source(m.get("passphrase"))
 	p.exclude(certificate, "parent", "subject", "lifetime")
 	switch {
@@ -176,8 +183,8 @@ func (p *parser) cycle(chain []int) {
 
 func (p *parser) checkParent(m *mapping, ca *LocalCA, parent CA) {
 	switch {
-	case parent.Other != "":
-		p.errorf(m.get("parent"), "%s is a CA of kind %s: only local CAs sign intermediates", quote(parent.Name), parent.Other)
+	case parent.Local == nil && parent.Kind() != "":
+		p.errorf(m.get("parent"), "%s is a CA of kind %s: only local CAs sign intermediates", quote(parent.Name), parent.Kind())
 	case parent.Local != nil && parent.Local.Lifetime > 0 && ca.Lifetime > parent.Local.Lifetime:
 		p.errorf(m.find("lifetime"), "lives longer (%s) than its parent %s (%s)", FormatDuration(ca.Lifetime), quote(parent.Name), FormatDuration(parent.Local.Lifetime))
 	}

@@ -21,6 +21,7 @@ const (
 	ContentCADER            Content = "ca-der"
 	ContentCRL              Content = "crl"     // not in this version
 	ContentCRLDER           Content = "crl-der" // not in this version
+	ContentContext          Content = "context" // the description of a docker context; no file of the spec's has it
 )
 
 // HoldsKey reports whether a file of this content holds a private key.

@@ -17,6 +17,9 @@ var contents = []Content{
 // files reads the files of a binding. The default are the names Docker itself uses; cert.pem holds the
 // intermediates too, because a server has to send them. The mode of those that have none is that of the place.
 func (p *parser) files(m *mapping, place Place) []File {
+	if place.Context != nil {
+		return place.Context.files()
+	}
 	if !m.has("files") {
 		files := []File{newFile("ca.pem", ContentCA, place)}
 		if m.has("identity") {

@@ -36,24 +36,36 @@ func (p *parser) issued(m *mapping, id *Identity) {
 	id.Names = p.names(m.get("names"))
 	id.Usages = p.usages(m.get("usages"))
 	id.Subject = p.subject(m.get("subject"), id.Name)
+	if b := p.section(m.get("brought"), &broughtSection); b != nil {
+		id.Brought = &Brought{p.path(b.get("certificate")), p.path(b.get("key")), p.source(b.get("passphrase")), m.get("brought").pos()}
+	}
 
 	if id.Renew.Before >= id.Lifetime {
 		p.errorf(m.find("renewBefore"), "%s before its end is no later than its start: it lives %s", FormatDuration(id.Renew.Before), FormatDuration(id.Lifetime))
 	}
 	hosts := func(n Name) bool { return n.Kind == DNSName || n.Kind == IPName }
 	if id.Usage(Server) && !slices.ContainsFunc(id.Names, hosts) {
-		p.warnf(m.find("names"), "a server without a DNS name or address is refused by its clients")
+		p.warnf(m.find("names"), "a server without a DNS name or address is refused by its clients: add those by which they call it")
 	}
 	if at, ok := p.cas.at[id.CA.Name]; ok {
 		p.checkNames(m.get("names"), id.Names, at)
 		p.checkLife(m, *id, p.spec.CAs[at])
+		if id.Brought != nil && p.spec.CAs[at].Local == nil && p.spec.CAs[at].Kind() != "" {
+			p.errorf(m.get("brought"), "%s is a CA of kind %s: only what a local CA has signed is taken in", quote(id.CA.Name), p.spec.CAs[at].Kind())
+		}
+		if p.spec.CAs[at].ACME != nil {
+			p.checkACME(m, id, p.spec.CAs[at])
+		}
+		if p.spec.CAs[at].Vault != nil {
+			p.checkVault(m, id, p.spec.CAs[at])
+		}
 	}
 }
 
 // from reads an identity that something else issues. Its certificate says everything else, so it counts as
 // usable for both sides here.
 func (p *parser) from(v value, id *Identity) {
-	p.exclude(v, "ca", "names", "usages", "subject", "key", "lifetime", "renew", "renewBefore", "reuseKey")
+	p.exclude(v, "ca", "names", "usages", "subject", "key", "lifetime", "renew", "renewBefore", "reuseKey", "brought")
 	id.Usages = slices.Clone(usages)
 	if m := p.section(v, &fromSection); m != nil {
 		id.From = &From{p.path(m.get("certificate")), p.path(m.get("key")), p.path(m.get("ca")), v.pos()}

@@ -13,9 +13,9 @@ const (
 	maxURI   = 2048 // what SPIFFE allows an ID to have, the usual URI in a certificate
 )
 
-// parseName tells a name's kind by its form and brings it into canonical form: lower-case DNS, addresses as
+// ParseName tells a name's kind by its form and brings it into canonical form: lower-case DNS, addresses as
 // netip writes them. The rules are those of RFC 5280 section 4.2.1.6.
-func parseName(s string) (Name, error) {
+func ParseName(s string) (Name, error) {
 	switch addr, err := netip.ParseAddr(s); {
 	case err == nil && addr.Zone() != "":
 		return Name{}, errors.New("an address in a certificate has no zone")
@@ -128,7 +128,7 @@ func (p *parser) names(v value) []Name {
 		if s == "" {
 			continue
 		}
-		n, err := parseName(s)
+		n, err := ParseName(s)
 		if err != nil {
 			p.errorf(each, "%s: %v", quote(each.node.Value), err)
 			continue
@@ -140,7 +140,7 @@ func (p *parser) names(v value) []Name {
 			}
 		}
 		if n.Kind == DNSName && strings.Contains(n.Value, "_") {
-			p.warnf(each, "%s has an underscore, which some clients refuse", quote(n.Value))
+			p.warnf(each, "%s has an underscore, which some clients refuse: give the server an alias without one, and name that", quote(n.Value))
 		}
 		names = append(names, n)
 	}

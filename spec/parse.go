@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -20,10 +21,24 @@ type Input struct {
 	Data []byte
 }
 
-// Load reads the spec in files and directories (of a directory: its *.yaml and *.yml, sorted by name). env looks
-// up the variables of ${NAME}, as os.LookupEnv does. The error is a *multierror.Error of *Error: everything that
-// is wrong with any file. No file that the spec names is opened.
+// Equal reports whether two are the same file.
+func (in Input) Equal(other Input) bool {
+	return in.Name == other.Name && bytes.Equal(in.Data, other.Data)
+}
+
+// Load reads the spec in files and directories. env looks up the variables of ${NAME}, as os.LookupEnv does. The error is
+// a *multierror.Error of *Error: everything that is wrong with any file. No file that the spec names is opened.
 func Load(paths []string, env func(string) (string, bool)) (*Spec, error) {
+	inputs, err := Read(paths)
+	if err != nil {
+		return nil, err
+	}
+	here, _ := os.Getwd() // without one, paths are compared as they are written
+	return parse(inputs, env, resolver{here, map[string]string{}}.real)
+}
+
+// Read reads files and directories (of a directory: its *.yaml and *.yml, sorted by name). The error is as Load's.
+func Read(paths []string) ([]Input, error) {
 	names, errs := expand(paths)
 	var inputs []Input
 	for _, name := range names {
@@ -37,8 +52,7 @@ func Load(paths []string, env func(string) (string, bool)) (*Spec, error) {
 	if len(errs) > 0 {
 		return nil, join(errs)
 	}
-	here, _ := os.Getwd() // without one, paths are compared as they are written
-	return parse(inputs, env, resolver{here, map[string]string{}}.real)
+	return inputs, nil
 }
 
 // resolver finds where paths lead on this machine, through links, as far as they exist. Places have their parents in
@@ -188,7 +202,8 @@ func parse(inputs []Input, env func(string) (string, bool), real func(string) st
 	if err := p.finish(); err != nil {
 		return nil, err
 	}
-	return &p.spec, nil
+	s := p.spec // alone: the parser has the whole tree
+	return &s, nil
 }
 
 // sections reads what can be named before what names it, so that every reference is checked where it stands.

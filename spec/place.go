@@ -42,11 +42,14 @@ func (p *parser) place(m *mapping, b Binding) Place {
 		}
 	case "secret", "config":
 		place.Secrets, place.Configs = p.secrets(m, "secret"), p.secrets(m, "config")
+	case "context":
+		p.exclude(v, "host", "container", "service", "layout", "owner", "files", "reload", "probe")
+		place.Context = p.context(v)
+	case "engine":
+		p.exclude(v, "container", "service", "layout", "owner", "files", "reload", "probe")
+		place.Engine = p.engine(v, b.Host)
 	default: // otherBinding looks inside
 		p.exclude(v, "service", "layout", "owner", "files", "reload", "probe")
-		if v.key != "trustStore" {
-			p.exclude(v, "container")
-		}
 	}
 	if taken != "" {
 		p.take(v, b.Host.Name+" "+v.key+" "+taken)

@@ -7,9 +7,8 @@ import (
 )
 
 var (
-	protocols      = []string{"tls", "postgres", "redis", "mysql", "smtp", "imap", "ldap"}
-	laterProtocols = []string{"mysql", "smtp", "imap", "ldap"}
-	clientAuths    = []ClientAuth{ClientAuthNone, ClientAuthOptional, ClientAuthRequired}
+	protocols   = []string{"tls", "postgres", "mysql", "redis", "smtp", "imap", "ldap", "mqtt", "nats", "amqp"}
+	clientAuths = []ClientAuth{ClientAuthNone, ClientAuthOptional, ClientAuthRequired}
 )
 
 func (p *parser) probe(v value) *Probe {
@@ -29,9 +28,6 @@ func (p *parser) probe(v value) *Probe {
 	}
 	if protocol := m.get("protocol"); protocol.node != nil {
 		probe.Protocol = choice(p, protocol, "protocol", protocols)
-		if slices.Contains(laterProtocols, probe.Protocol) {
-			p.later(protocol)
-		}
 	}
 	if a := choice(p, m.get("clientAuth"), "clientAuth", clientAuths); a != "" {
 		probe.ClientAuth = a
@@ -48,7 +44,7 @@ func (p *parser) serverName(v value) string {
 	if s == "" {
 		return ""
 	}
-	n, err := parseName(s)
+	n, err := ParseName(s)
 	switch {
 	case err != nil:
 		p.errorf(v, "%s: %v", quote(v.node.Value), err)
@@ -60,7 +56,7 @@ func (p *parser) serverName(v value) string {
 
 // checkProbe holds a probe against the identities and the trust it is about.
 func (p *parser) checkProbe(v value, b *Binding) {
-	if b.Probe == nil {
+	if b.Probe == nil || b.Place.Engine != nil {
 		return
 	}
 	m := p.open(v)
@@ -68,7 +64,7 @@ func (p *parser) checkProbe(v value, b *Binding) {
 	if !given {
 		b.Probe.Protocol = protocolOf(b.Reload)
 	}
-	databases := []string{"postgres", "mysql", "ldap", ""}
+	databases := []string{"postgres", "mysql", ""}
 	for _, key := range []string{"user", "database"} {
 		if extra := m.get(key); extra.node != nil && !slices.Contains(databases, b.Probe.Protocol) {
 			p.errorf(extra, "only for databases, not for the protocol %s", b.Probe.Protocol)
@@ -86,8 +82,8 @@ func (p *parser) checkProbe(v value, b *Binding) {
 // protocolOf is the protocol of a probe where the spec has none: that of the server which the ladder names.
 func protocolOf(ladder []Reload) string {
 	for _, r := range ladder {
-		if r.Preset == "postgres" || r.Preset == "redis" {
-			return r.Preset
+		if p, _ := PresetNamed(r.Preset); p.Protocol != "" {
+			return p.Protocol
 		}
 	}
 	return "tls"
@@ -102,13 +98,20 @@ func (p *parser) checkServer(v value, m *mapping, b *Binding) {
 	if id.From != nil || m.has("serverName") {
 		return
 	}
-	for _, n := range id.Names {
-		if (n.Kind == DNSName || n.Kind == IPName) && !strings.HasPrefix(n.Value, "*.") {
-			b.Probe.ServerName = n.Value
-			return
-		}
+	if b.Probe.ServerName = id.askedFor(); b.Probe.ServerName != "" {
+		return
 	}
 	p.errorf(m.missing("serverName"), "missing: the identity %s has no name but wildcards to ask for", quote(id.Name))
+}
+
+// askedFor is the first name that is no wildcard, or "".
+func (i Identity) askedFor() string {
+	for _, n := range i.Names {
+		if (n.Kind == DNSName || n.Kind == IPName) && !strings.HasPrefix(n.Value, "*.") {
+			return n.Value
+		}
+	}
+	return ""
 }
 
 // checkClient looks at the client that must be accepted: it exists, and is signed by what the server trusts.

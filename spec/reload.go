@@ -16,7 +16,7 @@ const (
 )
 
 var (
-	presets = []string{"nginx", "postgres", "redis", "haproxy"}
+	presets = presetNames()
 	rungs   = append(slices.Clone(presets), restart, none)
 	methods = []string{"GET", "POST", "PUT", "PATCH", "DELETE"}
 	signals = []string{"HUP", "USR1", "USR2", "WINCH", "ALRM", "CHLD", "CONT", "IO", "PIPE", "PWR", "URG"}

@@ -4,7 +4,7 @@ import "time"
 
 // Reload is one rung of a ladder: exactly one of its kinds is set.
 type Reload struct {
-	Preset   string // nginx, postgres, redis, haproxy
+	Preset   string // the name of one of Presets
 	Username string // with Preset, for servers that are asked over their own protocol
 	Password *Source
 	Signal   string // HUP, USR1, … without SIG

@@ -92,6 +92,12 @@ var limitsSection = section{"limits", []key{
 var swarmSection = section{"swarm", []key{
 	{"nodeCertLifetime", duration, optional, "How long the certificates of nodes live."},
 	{"rotation", integer(0, 1<<31-1), optional, "A counter; raising it rotates the Swarm's root."},
+	{"externalCA", in("externalCA"), optional, "A server that signs the certificates of nodes in place of Swarm."},
+}}
+
+var externalCASection = section{"externalCA", []key{
+	{"url", text, required, "Where managers ask it, by the protocol of CFSSL: https://HOST:PORT/PATH"},
+	{"root", text, required, "The certificate it signs with (PEM). Another one rotates the Swarm's root."},
 }}
 
 var identitySection = section{"identity", []key{
@@ -104,7 +110,14 @@ var identitySection = section{"identity", []key{
 	{"renew", fraction, optional, "The part of its life after which a certificate is renewed. Default: 2/3"},
 	{"renewBefore", duration, optional, "The time before its end at which a certificate is renewed."},
 	{"reuseKey", boolean, optional, "Keep the key when renewing."},
+	{"brought", in("brought"), optional, "The certificate and key it has already: taken into the store in place of first ones."},
 	{"from", in("from"), optional, "Issued by something else; certwright only distributes it."},
+}}
+
+var broughtSection = section{"brought", []key{
+	{"certificate", text, required, "The certificate that ca has signed (PEM)."},
+	{"key", text, required, "Its private key (PEM)."},
+	{"passphrase", in("source"), optional, "What decrypts the key."},
 }}
 
 var fromSection = section{"from", []key{
@@ -125,6 +138,6 @@ var subjectSection = section{"subject", []key{
 func sections() []*section {
 	return slices.Concat([]*section{
 		&rootSection, &storeSection, &emptySection, &sourceSection, &hostSection, &defaultsSection,
-		&identityDefaultsSection, &limitsSection, &swarmSection, &identitySection, &fromSection, &subjectSection,
+		&identityDefaultsSection, &limitsSection, &swarmSection, &externalCASection, &identitySection, &broughtSection, &fromSection, &subjectSection,
 	}, caSections, bindingSections)
 }

@@ -17,7 +17,7 @@ var bindingSection = section{"binding", []key{
 	{"secret", in("secret"), optional, "Place: Swarm secrets."},
 	{"config", in("secret"), optional, "Place: Swarm configs, for what is not secret."},
 	{"engine", in("engine"), optional, "Place: dockerd's own TLS."},
-	{"context", in("context"), optional, "Place: a context of the docker client."},
+	{"context", in("context"), optional, "Place: a context of the docker client, of the user who runs certwright."},
 	{"trustStore", enum(trustStores), optional, "Place: the trust store inside the container."},
 	{"layout", enum(layouts), optional, "atomic (generations behind one link) or plain files. Default: atomic"},
 	{"owner", owner, optional, "UID, UID:GID or a user, as the container sees it."},
@@ -45,7 +45,7 @@ var engineSection = section{"engine", []key{
 }}
 
 var contextSection = section{"context", []key{
-	{"name", name, required, "The name of the context."},
+	{"name", name, required, "The name of the context; default: the files of DOCKER_CERT_PATH, in docker's configuration."},
 	{"endpoint", pattern(`^tcp://`), required, "tcp://HOST:PORT"},
 }}
 

@@ -68,8 +68,12 @@ func (p *parser) host(name string, v value) {
 	m := p.section(v, &hostSection)
 	p.oneOf(m, required, "endpoint", "context")
 	host := Host{Name: name, Endpoint: p.endpoint(m.get("endpoint"), "ssh", "tcp", "unix"), Context: p.text(m.get("context")), Pos: v.pos()}
+	for _, other := range p.spec.Hosts {
+		if host.Endpoint+host.Context != "" && host.Endpoint == other.Endpoint && host.Context == other.Context {
+			p.errorf(v, "is the engine of host %s as well: two bindings could have one place there unseen", quote(other.Name))
+		}
+	}
 	p.spec.Hosts = append(p.spec.Hosts, host)
-	p.later(v)
 }
 
 // endpoint returns the address of an engine.
@@ -145,6 +149,11 @@ func (p *parser) swarm(v value) {
 	if m.has("rotation") {
 		n := p.integer(m.get("rotation"), 0, 1<<31-1)
 		s.Rotation = &n
+	}
+	if external := m.get("externalCA"); external.node != nil {
+		p.exclude(external, "rotation")
+		e := p.section(external, &externalCASection)
+		s.External = &ExternalCA{URL: p.url(e.get("url"), "https"), Root: p.path(e.get("root"))}
 	}
 	p.spec.Swarm = s
 }

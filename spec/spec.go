@@ -134,26 +134,6 @@ func texts(nets []netip.Prefix) []string {
 	return out
 }
 
-// CA is something that issues. Exactly one of the kinds is set; only Local is carried out by this version.
-type CA struct {
-	Name  string
-	Pos   Pos
-	Local *LocalCA
-	Other string // the kind of another CA (step, acme, vault, exec), parsed, validated and refused
-}
-
-// LocalCA is certwright's own CA: made by it, or brought along when Certificate is set.
-type LocalCA struct {
-	Parent      *Ref // nil: a root
-	Subject     Subject
-	Key         KeyKind
-	Lifetime    time.Duration
-	Constraints NameConstraints
-	Certificate string // path of a brought-along certificate (PEM, leaf first, then its issuers)
-	KeyFile     string // path of its key
-	Passphrase  *Source
-}
-
 // NameKind tells the four kinds of names apart.
 type NameKind string
 
@@ -194,12 +174,20 @@ type Identity struct {
 	CA       Ref // zero when From is set
 	Names    []Name
 	Usages   []Usage
-	Subject  Subject // CommonName is never empty
+	Subject  Subject // CommonName is never empty, but where an ACME server says what is in it
 	Key      KeyKind
 	Lifetime time.Duration
 	Renew    Renew
 	ReuseKey bool
-	From     *From // issued by something else
+	Brought  *Brought // what it has before a first certificate is issued here; nil for nothing
+	From     *From    // issued by something else
+}
+
+// Brought names the files of a certificate that the CA signed before, elsewhere, and of its key.
+type Brought struct {
+	Certificate, Key string
+	Passphrase       *Source // nil: the key is plain
+	Pos              Pos
 }
 
 // From names the files of an identity that something else issues.
@@ -296,6 +284,8 @@ type Place struct {
 	Path      string // absolute, inside the container
 	Secrets   *Secrets
 	Configs   *Secrets // for the files that hold no key; all of them where there are no Secrets
+	Context   *Context // of the docker client
+	Engine    *EngineTLS
 	Pos       Pos
 }
 
@@ -324,7 +314,7 @@ type Secrets struct {
 
 // File is one file of a binding.
 type File struct {
-	Name     string // a plain file name
+	Name     string // a plain file name; of a Context also one in a folder, with a slash between
 	Content  Content
 	Mode     fs.FileMode // permission bits; 0600 for what holds keys, 0644 the rest by default
 	Owner    *Owner      // nil: the binding's
@@ -346,7 +336,7 @@ const (
 // Probe says how a binding is proved on the wire.
 type Probe struct {
 	Port       int
-	Protocol   string // tls, postgres, redis; "" where neither it nor a reload is given: the image's preset, else tls
+	Protocol   string // tls, postgres, mysql and so on; "" where neither it nor a reload is given: the image's preset, else tls
 	ServerName string // the identity's first name that is no wildcard by default
 	ClientAuth ClientAuth
 	Identity   *Ref // the client that must be accepted
@@ -366,7 +356,15 @@ type Limits struct {
 type Swarm struct {
 	NodeCertLifetime time.Duration // of the certificates of nodes; 0 leaves it as it is
 	Rotation         *int          // a counter: raising it rotates the root; nil leaves the root alone
+	External         *ExternalCA   // who signs the certificates of nodes; nil leaves it as it is
 	Pos              Pos
+}
+
+// ExternalCA is a server that signs the certificates of a Swarm's nodes in place of Swarm, which asks it by the protocol
+// of CFSSL (Engine API, ExternalCA).
+type ExternalCA struct {
+	URL  string // where it is asked
+	Root string // the file of the certificate it signs with (PEM)
 }
 
 // CAByName returns the CA of that name, or nil.

@@ -25,6 +25,8 @@ func env(name string) (string, bool) {
 		return "shop", true
 	case "PORT":
 		return "8443", true
+	case "HOME":
+		return "/home/ops", true
 	case "EMPTY":
 		return "", true
 	}

@@ -243,6 +243,7 @@ func TestValuesConfigs(t *testing.T) {
 func TestValuesSwarm(t *testing.T) {
 	two := 2
 	same(t, "swarm", &spec.Swarm{NodeCertLifetime: 30 * day, Rotation: &two}, ok(t, "swarm").Swarm)
+	same(t, "external CA", &spec.Swarm{External: &spec.ExternalCA{URL: "https://ca.shop.test:8888/api/v1/cfssl/sign", Root: "nodes/root.pem"}}, ok(t, "swarm-external").Swarm)
 	s, err := spec.Parse([]spec.Input{{Name: "tls.yaml", Data: []byte("version: 1\nproject: shop\nswarm: {}\n")}}, env)
 	if err != nil {
 		t.Fatal(err)

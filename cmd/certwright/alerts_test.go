@@ -108,7 +108,7 @@ func alertable(t *testing.T, scraped string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, m := range regexp.MustCompile(`(?m)^# TYPE (\S+) `).FindAllStringSubmatch(scraped, -1) {
+	for _, m := range regexp.MustCompile(`(?m)^# TYPE (certwright_\S+) `).FindAllStringSubmatch(scraped, -1) {
 		if !strings.Contains(string(page), "| `"+m[1]+"` |") {
 			t.Errorf("docs/monitoring.md does not list %s", m[1])
 		}

@@ -11,13 +11,19 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/certwright/certwright/providers/acmeca"
+	"github.com/certwright/certwright/providers/child"
 	"github.com/certwright/certwright/providers/disk"
 	"github.com/certwright/certwright/providers/docker"
+	"github.com/certwright/certwright/providers/dockerd"
+	"github.com/certwright/certwright/providers/execca"
 	"github.com/certwright/certwright/providers/files"
 	"github.com/certwright/certwright/providers/formats"
 	"github.com/certwright/certwright/providers/localca"
 	"github.com/certwright/certwright/providers/probe"
+	"github.com/certwright/certwright/providers/step"
 	"github.com/certwright/certwright/providers/store"
+	"github.com/certwright/certwright/providers/vault"
 	"github.com/certwright/certwright/reconcile"
 	"github.com/certwright/certwright/spec"
 )
@@ -34,6 +40,7 @@ type app struct {
 	noCouriers    bool
 	courierBinary string
 	hidden        []string // variables that hold passwords, by the spec
+	within        *within  // nil but for run
 }
 
 func (a *app) root() *cobra.Command {
@@ -64,8 +71,8 @@ func (a *app) root() *cobra.Command {
 	f.BoolVar(&a.noColor, "no-color", false, "no colour, also where the output is a terminal")
 	f.StringVar(&a.courierBinary, "courier-binary", "", "a static certwright of the engine's architecture, for couriers")
 	root.AddCommand(
-		a.initCommand(), a.validateCommand(), a.planCommand(), a.applyCommand(), a.watchCommand(), a.healthCommand(), a.statusCommand(), a.verifyCommand(), a.whyCommand(),
-		a.rotateCommand(), a.adoptCommand(), a.showCommand(), a.composeCommand(), a.backupCommand(), a.restoreCommand(), a.sealCommand(),
+		a.initCommand(), a.importCommand(), a.validateCommand(), a.planCommand(), a.applyCommand(), a.watchCommand(), a.runCommand(), a.healthCommand(), a.statusCommand(), a.verifyCommand(), a.lintCommand(), a.whyCommand(),
+		a.rotateCommand(), a.revokeCommand(), a.signCommand(), a.trustCommand(), a.adoptCommand(), a.showCommand(), a.composeCommand(), a.envCommand(), a.backupCommand(), a.restoreCommand(), a.sealCommand(),
 		a.versionCommand(), a.schemaCommand(), a.courierCommand(),
 	)
 	a.complete(root)
@@ -88,6 +95,11 @@ func (a *app) load() (*spec.Spec, error) {
 			p.Directory = filepath.Join(here, p.Directory)
 		}
 	}
+	if a.within != nil {
+		if err := a.within.narrow(s); err != nil {
+			return nil, err
+		}
+	}
 	return s, nil
 }
 
@@ -100,11 +112,12 @@ func lookup(getenv func(string) string) func(string) (string, bool) {
 
 // session is a spec with everything a pass over it needs.
 type session struct {
-	spec    *spec.Spec
-	applier reconcile.Applier
-	store   *store.Store
-	engine  *docker.Engine
-	places  docker.Places
+	spec       *spec.Spec
+	applier    reconcile.Applier
+	store      *store.Store
+	passphrase []byte         // of the store; nil when it has none
+	engines    docker.Engines // nil where none is asked
+	places     docker.Places
 }
 
 func (s *session) close() error { return s.store.Close() }
@@ -123,30 +136,69 @@ func (a *app) open(ctx context.Context, writer bool) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	engine := a.engine(s)
+	var engine *docker.Engine
+	var engines docker.Engines
+	if a.within == nil {
+		engines = a.engines(s)
+		engine = engines[spec.LocalHost]
+	}
 	st, err := a.openStore(ctx, s, engine, passphrase, writer)
 	if err != nil {
 		return nil, err
 	}
-	engines := docker.Engines{spec.LocalHost: engine}
-	places := docker.Places{Local: &files.Local{Disk: disk.Disk{Around: a.logged()}, Rand: rand.Reader}, Engines: engines}
+	places := docker.Places{Local: &files.Local{Disk: disk.Disk{Around: a.logged()}, Rand: rand.Reader, Now: a.now}, Engines: engines}
 	applier := reconcile.Applier{
 		Providers: reconcile.Providers{
 			Store: st, Authority: &localca.CA{Passphrase: a.secret, Now: a.now}, Formats: formats.Formats{},
-			Places: places, Engines: engines, Swarms: engines, Prober: probe.Prober{},
+			Places: places, Engines: engines, Swarms: engines, Daemons: dockerd.Machine{Disk: disk.Disk{Around: a.logged()}}, Prober: probe.Prober{}, Outside: a.outside(engine),
 			Secret: a.secret, Roots: formats.Roots, Log: a.logger(slog.LevelWarn), Built: builtAt(),
 		},
 		Spec: s, Clock: a.now, Settle: a.settle, Couriers: !a.noCouriers,
 	}
-	return &session{spec: s, applier: applier, store: st, engine: engine, places: places}, nil
+	if a.within != nil {
+		applier.Engines, applier.Daemons = child.Engines{Child: a.within.child}, nil
+	}
+	return &session{spec: s, applier: applier, store: st, passphrase: passphrase, engines: engines, places: places}, nil
+}
+
+// outside are the kinds of CAs that are asked to sign. engine is where names can be proved in the network of a container; nil
+// for none.
+func (a *app) outside(engine *docker.Engine) map[string]reconcile.Outside {
+	byACME := &acmeca.CA{Environ: a.environ(), Secret: a.secret, Around: a.logged()}
+	if engine != nil && !a.noCouriers {
+		byACME.Courier = engine.Inside
+	}
+	return map[string]reconcile.Outside{
+		"acme":  byACME,
+		"exec":  execca.CA{Environ: a.environ(), Around: a.logged()},
+		"step":  &step.CA{Secret: a.secret, Now: a.now, Around: a.logged()},
+		"vault": &vault.CA{Secret: a.secret, Now: a.now, Around: a.logged()},
+	}
+}
+
+// engines are those of a spec: that of the environment, and one for each host.
+func (a *app) engines(s *spec.Spec) docker.Engines {
+	all := docker.Engines{spec.LocalHost: a.engine(s)}
+	for _, h := range s.Hosts {
+		o := a.engineOptions(s)
+		o.Endpoint, o.Context, o.TLS = h.Endpoint, h.Context, true
+		all[h.Name] = docker.New(h.Name, o)
+	}
+	return all
 }
 
 // engine is the one of the environment.
 func (a *app) engine(s *spec.Spec) *docker.Engine {
-	return docker.New(spec.LocalHost, docker.Options{
-		Endpoint: a.host, Context: a.dockerContext, Getenv: a.getenv, Environ: a.environ(), Project: s.Project, CourierBinary: a.courierBinary,
+	o := a.engineOptions(s)
+	o.Endpoint, o.Context = a.host, a.dockerContext
+	return docker.New(spec.LocalHost, o)
+}
+
+func (a *app) engineOptions(s *spec.Spec) docker.Options {
+	return docker.Options{
+		Getenv: a.getenv, Environ: a.environ(), Project: s.Project, CourierBinary: a.courierBinary,
 		ForceCourier: a.couriers, LookOnly: a.noCouriers, Secret: a.secret, Around: a.logged(), Now: a.now,
-	})
+	}
 }
 
 // openStore opens the store of a spec, wherever it lies.

@@ -230,7 +230,7 @@ func (a *app) mayInit(s *spec.Spec, allowed bool) error {
 func (a *app) lost(err error) error {
 	switch {
 	case errors.Is(err, reconcile.ErrLostStore):
-		return hinted{err, "bring it back with `certwright restore FILE`; if it is gone for good, move the files away or change `project`, and give all clients the new CA"}
+		return hinted{err, "bring it back with `certwright restore FILE`; if it is gone for good, move what these places hold away, hidden names too (..data, ..certwright-*): all is issued anew then, and clients of a CA of its own have to be given the new one"}
 	case errors.Is(err, reconcile.ErrChanged):
 		return hinted{err, "another certwright is at work with this store: run it again"}
 	case errors.Is(err, reconcile.ErrNoStore):

@@ -8,9 +8,8 @@ import (
 	"testing"
 )
 
-// thousand writes a spec of n ECDSA identities with a directory binding each.
-func thousand(b *testing.B, n int) string {
-	b.Helper()
+// thousandYAML is a spec of n ECDSA identities with a directory binding each.
+func thousandYAML(n int) string {
 	var s strings.Builder
 	s.WriteString("version: 1\nproject: bench\ncas:\n  root: {local: {}}\nidentities:\n")
 	for i := range n {
@@ -20,8 +19,14 @@ func thousand(b *testing.B, n int) string {
 	for i := range n {
 		fmt.Fprintf(&s, "  b%05d: {identity: id%05d, directory: ./certs/%05d}\n", i, i, i)
 	}
+	return s.String()
+}
+
+// thousand writes that spec into a folder of its own.
+func thousand(b *testing.B, n int) string {
+	b.Helper()
 	dir := b.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "tls.yaml"), []byte(s.String()), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "tls.yaml"), []byte(thousandYAML(n)), 0o600); err != nil {
 		b.Fatal(err)
 	}
 	return dir

@@ -13,7 +13,7 @@ import (
 	"github.com/certwright/certwright/providers/docker/dockertest"
 )
 
-// booted is systemd as the init of namespaces: of mounts, processes, names and control groups, not of the network. Its file
+// booted is systemd as the init of namespaces: of mounts, processes, names and control groups, and of the network where it is alone. Its file
 // system is this machine's; what is written there is gone with it. There are no units but those a test brings.
 type booted struct {
 	t   *testing.T
@@ -56,10 +56,21 @@ exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin container=certwright SYSTEMD_UNIT
 // boot starts systemd. both are directories that the machine and its engine see as well.
 func boot(t *testing.T, both ...string) *booted {
 	t.Helper()
+	return bootWith(t, bootScript, nil, both...)
+}
+
+// bootAlone starts systemd in a network of its own, which has a loopback.
+func bootAlone(t *testing.T) *booted {
+	t.Helper()
+	return bootWith(t, "ip link set lo up\n"+bootScript, []string{"--net"})
+}
+
+func bootWith(t *testing.T, script string, apart []string, both ...string) *booted {
+	t.Helper()
 	dockertest.Servers(t, "systemd-analyze", "/lib/systemd/systemd", "unshare", "nsenter")
 	dir := t.TempDir()
 	name := "certwright-test-" + filepath.Base(filepath.Dir(dir))
-	cmd := exec.Command("unshare", "--mount", "--uts", "--ipc", "sh", "-c", bootScript)
+	cmd := exec.Command("unshare", append(apart, "--mount", "--uts", "--ipc", "sh", "-e", "-c", script)...)
 	cmd.Dir, cmd.SysProcAttr = dir, &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID}
 	cmd.Env = append(os.Environ(), "NAME="+name, "ENGINE="+dockertest.EngineSocket(), "BOTH="+strings.Join(both, " "), "TARGETS="+strings.Join(emptyTargets, " "))
 	said, err := os.Create(filepath.Join(dir, "said"))
@@ -102,7 +113,7 @@ func boot(t *testing.T, both ...string) *booted {
 
 // run runs commands there.
 func (b *booted) run(script string) (string, error) {
-	c := exec.Command("nsenter", "--target", fmt.Sprint(b.pid), "--mount", "--uts", "--ipc", "--pid", "--cgroup",
+	c := exec.Command("nsenter", "--target", fmt.Sprint(b.pid), "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup",
 		"env", "--chdir="+b.dir, "SYSTEMD_UNIT_PATH=/etc/systemd/system", "SYSTEMD_PAGER=", "sh", "-e", "-c", script)
 	out, err := c.CombinedOutput()
 	return string(out), err

@@ -37,6 +37,8 @@ func (a *app) complete(root *cobra.Command) {
 		switch c.Name() {
 		case "why", "adopt", "verify":
 			c.ValidArgsFunction = a.names(bindingNames)
+		case "env":
+			c.ValidArgsFunction = a.names(clientNames)
 		case "rotate":
 			c.ValidArgsFunction = a.names(rotatable)
 		}

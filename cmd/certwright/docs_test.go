@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -16,7 +17,7 @@ import (
 // TestDocs runs the README and every page of docs as a reader would: in a folder of its own, from top to bottom.
 //
 // In a console block each line after "$ " is run, and must succeed; what follows it is what it must print, where
-// "…" stands for any lines. A yaml block with a file name is written to that file; one with a version must be good.
+// "…" stands for any lines. A yaml block or a script with a file name is written to that file; a yaml block with a version must be good.
 func TestDocs(t *testing.T) {
 	pages, err := filepath.Glob("../../docs/*.md")
 	if err != nil || len(pages) < 12 {
@@ -93,8 +94,8 @@ func (r reader) follow(b block) {
 			command, want, _ := strings.Cut(c, "\n")
 			r.run(b.where, command, strings.TrimSuffix(want, "\n"))
 		}
-	case kind == "yaml" && name != "":
-		if err := os.WriteFile(filepath.Join(r.dir, name), []byte(b.text), 0o600); err != nil {
+	case kind == "yaml" && name != "", kind == "sh" && strings.HasSuffix(name, ".sh"):
+		if err := errors.Join(os.MkdirAll(filepath.Join(r.dir, filepath.Dir(name)), 0o700), os.WriteFile(filepath.Join(r.dir, name), []byte(b.text), 0o600)); err != nil {
 			r.t.Fatal(err)
 		}
 	case kind == "yaml" && strings.HasPrefix(b.text, "version:"):
@@ -109,7 +110,7 @@ func (r reader) run(where, command, want string) {
 	r.t.Helper()
 	sh := exec.CommandContext(r.t.Context(), "sh", "-c", command)
 	sh.Dir = r.dir
-	sh.Env = append(os.Environ(), "DOCKER_HOST=", "CI=", "NO_COLOR=", "DOCKER_CONFIG="+filepath.Join(r.dir, ".docker"),
+	sh.Env = append(os.Environ(), "DOCKER_HOST=", "NO_COLOR=", "DOCKER_CONFIG="+filepath.Join(r.dir, ".docker"),
 		"CERTWRIGHT_TEST_TRANSCRIPT="+r.transcript())
 	out, err := sh.CombinedOutput()
 	if err != nil {

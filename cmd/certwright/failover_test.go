@@ -22,6 +22,7 @@ import (
 func TestWatchFailsOver(t *testing.T) {
 	t.Parallel()
 	dockertest.Servers(t, "docker")
+	dockertest.Reserve(t, 3) // beside those of its own: a minute is measured
 	nodes := dockertest.SwarmOf(t, 3)
 	first := nodes[0]
 	for _, n := range nodes[1:] {

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/certwright/certwright/spec"
 )
 
 // draft is a first spec in the making.
@@ -35,36 +37,11 @@ type workloadMount struct {
 	target            string
 }
 
-// server is what is known of an image: its preset, where it serves TLS, and how that is spoken to.
-type server struct {
-	preset, protocol string
-	port             int
-}
-
-// The images whose last path element is surely this server, as the presets of reconcile have them, with the port
-// on which each serves TLS.
-var servers = map[string]server{
-	"nginx":       {preset: "nginx", port: 443},
-	"haproxy":     {preset: "haproxy", port: 443},
-	"postgres":    {preset: "postgres", protocol: "postgres", port: 5432},
-	"timescaledb": {preset: "postgres", protocol: "postgres", port: 5432},
-	"redis":       {preset: "redis", protocol: "redis", port: 6379},
-	"valkey":      {preset: "redis", protocol: "redis", port: 6379},
-}
-
-// serverOf looks an image such as docker.io/library/nginx:1.27-alpine up.
-func serverOf(image string) (server, bool) {
-	image, _, _ = strings.Cut(image, "@")
-	base, _, _ := strings.Cut(path.Base(image), ":")
-	s, ok := servers[base]
-	return s, ok
-}
-
 // port is the one that most likely serves TLS: the image's own, else one that ends in 443, else the first.
 func (w workload) port() int {
-	known, ok := serverOf(w.image)
-	if ok && slices.Contains(w.ports, known.port) {
-		return known.port
+	known, _, ok := spec.PresetOfImage(w.image)
+	if ok && slices.Contains(w.ports, known.Port) {
+		return known.Port
 	}
 	for _, p := range w.ports {
 		if p%1000 == 443 {
@@ -72,7 +49,7 @@ func (w workload) port() int {
 		}
 	}
 	if ok {
-		return known.port
+		return known.Port
 	}
 	if len(w.ports) > 0 {
 		return w.ports[0]
@@ -198,11 +175,11 @@ func (w workload) files(b *bytes.Buffer, mounts []workloadMount) {
 
 // proof writes how the files are taken up, and how that is seen.
 func (w workload) proof(b *bytes.Buffer) {
-	known, ok := serverOf(w.image)
+	known, _, ok := spec.PresetOfImage(w.image)
 	port := w.port()
 	switch {
 	case ok:
-		fmt.Fprintf(b, "    reload: %s\n", known.preset)
+		fmt.Fprintf(b, "    reload: %s\n", known.Name)
 	case port != 0:
 		b.WriteString("    # How it reloads is not known: {signal: HUP}, {exec: […]}, restart, or none if it notices by itself.\n    reload: none\n")
 	default:
@@ -212,8 +189,8 @@ func (w workload) proof(b *bytes.Buffer) {
 		return
 	}
 	fmt.Fprintf(b, "    probe: {port: %d", port)
-	if known.protocol != "" {
-		fmt.Fprintf(b, ", protocol: %s", known.protocol)
+	if known.Protocol != "" {
+		fmt.Fprintf(b, ", protocol: %s", known.Protocol)
 	}
 	b.WriteString("}        # add clientAuth: required if it asks clients for a certificate\n")
 }

@@ -150,6 +150,15 @@ type statusDocument struct {
 	Identities []identityDocument `json:"identities"`
 	Bindings   []bindingDocument  `json:"bindings"`
 	Swarm      *swarmDocument     `json:"swarm"`
+	Exposed    []exposedDocument  `json:"exposed"`
+}
+
+// exposedDocument is a TCP socket of an engine that lets in whom it should not.
+type exposedDocument struct {
+	Host    string `json:"host"`
+	Address string `json:"address"`
+	Reason  string `json:"reason"`
+	Hint    string `json:"hint"`
 }
 
 type nodeDocument struct {
@@ -162,6 +171,7 @@ type swarmDocument struct {
 	Root     *string        `json:"root"`
 	NotAfter *string        `json:"notAfter"`
 	Lifetime *string        `json:"nodeCertLifetime"`
+	External []string       `json:"externalCAs"` // that sign with this root
 	Autolock bool           `json:"autolock"`
 	Rotating bool           `json:"rotating"`
 	Reason   string         `json:"reason"`
@@ -173,7 +183,7 @@ func swarmJSON(s *reconcile.SwarmStatus) *swarmDocument {
 	if s == nil {
 		return nil
 	}
-	d := &swarmDocument{Root: word(s.Root), NotAfter: when(s.NotAfter), Autolock: s.Autolock, Rotating: s.Rotating, Reason: s.Reason, Hint: s.Hint, Nodes: []nodeDocument{}}
+	d := &swarmDocument{Root: word(s.Root), NotAfter: when(s.NotAfter), Autolock: s.Autolock, Rotating: s.Rotating, Reason: s.Reason, Hint: s.Hint, External: append([]string{}, s.Signers()...), Nodes: []nodeDocument{}}
 	if s.Lifetime > 0 {
 		d.Lifetime = word(spec.FormatDuration(s.Lifetime))
 	}
@@ -184,7 +194,10 @@ func swarmJSON(s *reconcile.SwarmStatus) *swarmDocument {
 }
 
 func statusJSON(project string, s reconcile.Status) statusDocument {
-	d := statusDocument{Project: project, Converged: s.Converged, CAs: []caDocument{}, Identities: []identityDocument{}, Bindings: []bindingDocument{}, Swarm: swarmJSON(s.Swarm)}
+	d := statusDocument{Project: project, Converged: s.Converged, CAs: []caDocument{}, Identities: []identityDocument{}, Bindings: []bindingDocument{}, Swarm: swarmJSON(s.Swarm), Exposed: []exposedDocument{}}
+	for _, x := range s.Exposed {
+		d.Exposed = append(d.Exposed, exposedDocument(x))
+	}
 	for _, c := range s.CAs {
 		ca := caDocument{Name: c.Name, Kind: c.Kind, Parent: word(c.Parent), Reason: c.Reason, Generations: []generationDocument{}}
 		for _, g := range c.Generations {

@@ -204,7 +204,7 @@ func keep(dir, transcript string) {
 // holdsKeys reports whether a directory is a store, a place, or what a script brings along.
 func holdsKeys(path, name string) bool {
 	_, err := os.Stat(filepath.Join(path, "store.json"))
-	return err == nil || name == "certs" || name == "brought" || name == "pki"
+	return err == nil || name == "certs" || name == "brought" || name == "pki" || name == ".docker"
 }
 
 // note adds to what the program said.

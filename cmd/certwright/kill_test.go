@@ -86,7 +86,7 @@ func (l *lane) crash(n int, when string, args ...string) string {
 	args = append(append([]string{"-f", filepath.Join(l.dir, "tls.yaml")}, l.args...), args...)
 	cmd := exec.CommandContext(l.t.Context(), self, args...)
 	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d.%s.%s", crashEnv, n, when, l.word), crashedEnv+"="+said,
-		crashNowEnv+"="+l.at.Format(time.RFC3339Nano), "GOMAXPROCS=1", "CI=")
+		crashNowEnv+"="+l.at.Format(time.RFC3339Nano), "GOMAXPROCS=1")
 	if l.couriers {
 		cmd.Env = append(cmd.Env, couriersEnv+"=1")
 	}

@@ -5,12 +5,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/certwright/certwright/providers/web"
 	"github.com/certwright/certwright/reconcile"
+	"github.com/certwright/certwright/spec"
 )
 
 // listening is where watch can be asked; nowhere without an address.
@@ -45,9 +48,10 @@ func (a *app) healthCommand() *cobra.Command {
 	return c
 }
 
-// seen is what a pass that looked at everything saw.
+// seen is what a pass saw of its scope.
 type seen struct {
 	session *session
+	scope   reconcile.Scope
 	out     reconcile.Outcome
 	status  reconcile.Status
 }
@@ -80,35 +84,42 @@ func (w *watching) shown(ctx context.Context, at listening, interval time.Durati
 	w.log.Info("listening", "address", l.Addr().Network()+":"+l.Addr().String())
 	doc := shownDocument{statusDocument: statusJSON("", reconcile.Status{}), Bindings: []causedDocument{}, Watch: watchDocument{Version: built(), Interval: int(interval.Seconds())}}
 	return func(ctx context.Context, why string) (time.Time, bool) {
-		if why == reconcile.InPlaces { // what it finds that it cannot put right makes another one
-			return w.pass(ctx, why)
-		}
-		w.seen = nil
 		w.web.Begin()
 		next, ok := w.pass(ctx, why)
 		if ctx.Err() == nil {
 			w.web.End(w.ended(ok, &doc))
 		}
+		w.seen = nil // it has keys
 		return next, ok
 	}, hide, nil
 }
 
-// ended is how the pass was, with the document that follows on the one before.
+// ended is how the pass was, with the document that follows on the one before. One over some bindings takes no trouble away
+// that the last one over everything had.
 func (w *watching) ended(ok bool, doc *shownDocument) web.Pass {
-	p := web.Pass{}
-	if w.seen != nil {
-		p.Status = &w.seen.status
-		doc.take(w.seen, w.a.now())
+	p := web.Pass{Part: w.seen != nil && len(w.seen.scope.Only) > 0}
+	was := web.NoTrouble
+	if p.Part {
+		was = web.Trouble(doc.Watch.Trouble)
 	}
 	switch {
-	case w.seen == nil:
+	case w.seen == nil, was == web.PassTrouble:
 		p.Trouble = web.PassTrouble
 	case w.said["spec"] != "":
 		p.Trouble = web.SpecTrouble
-	case !ok:
+	case !ok, was == web.StepsTrouble:
 		p.Trouble = web.StepsTrouble
 	}
+	if w.seen != nil {
+		doc.take(w.seen, w.a.now())
+		p.Status = &w.seen.status
+	}
 	doc.Watch.Trouble = string(p.Trouble)
+	// What was seen before a pass that could not look may be so no more.
+	doc.Converged = p.Trouble != web.PassTrouble && doc.rest && !slices.ContainsFunc(doc.Bindings, func(b causedDocument) bool {
+		return !reconcile.BindingState(b.State).Settled()
+	})
+	p.Converged = doc.Converged
 	p.Document, _ = json.Marshal(doc) // it has nothing that cannot be marshalled
 	return p
 }
@@ -118,6 +129,7 @@ type shownDocument struct {
 	statusDocument
 	Bindings []causedDocument `json:"bindings"`
 	Watch    watchDocument    `json:"watch"`
+	rest     bool             // of all but the bindings, nothing is left to do or blocked
 }
 
 type watchDocument struct {
@@ -143,21 +155,44 @@ type layerDocument struct {
 	Text string `json:"text"`
 }
 
-// take puts what a pass saw into the document.
+// take puts what a pass saw into the document. One over some bindings leaves the others, and the rest, as they were.
 func (d *shownDocument) take(s *seen, now time.Time) {
-	d.Watch.Looked = when(now)
-	d.statusDocument = statusJSON(s.session.spec.Project, s.status)
-	d.Bindings = make([]causedDocument, len(s.status.Bindings))
-	for i, b := range s.status.Bindings {
-		d.Bindings[i].bindingDocument = d.statusDocument.Bindings[i]
-		if b.State.Settled() {
-			continue
-		}
-		why := reconcile.Why(s.session.spec, s.out.World, s.out.Plan, b)
-		c := &causesDocument{Layers: []layerDocument{}, Next: why.Next}
-		for _, l := range why.Layers {
-			c.Layers = append(c.Layers, layerDocument(l))
-		}
-		d.Bindings[i].Causes = c
+	saw, part := statusJSON(s.session.spec.Project, s.status), len(s.scope.Only) > 0
+	if !part {
+		d.Watch.Looked = when(now)
+		d.statusDocument, d.Bindings = saw, make([]causedDocument, len(saw.Bindings))
 	}
+	d.rest = (d.rest || !part) && bindingsAlone(s.session.spec, s.out.Plan)
+	for i, b := range s.status.Bindings {
+		at := i
+		if part {
+			at = slices.IndexFunc(d.Bindings, func(x causedDocument) bool { return x.Name == b.Name })
+		}
+		if at >= 0 {
+			d.Bindings[at] = causedDocument{saw.Bindings[i], causes(s, b)}
+		}
+	}
+}
+
+// bindingsAlone reports whether a plan has nothing to do or blocked but bindings of the spec, which are not settled then.
+func bindingsAlone(s *spec.Spec, p reconcile.Plan) bool {
+	other := func(subject string) bool {
+		name, is := strings.CutPrefix(subject, "binding/")
+		return !is || s.BindingByName(name) == nil
+	}
+	return !slices.ContainsFunc(p.Steps, func(st reconcile.Step) bool { return other(st.Action.Subject()) }) &&
+		!slices.ContainsFunc(p.Blocked, func(r reconcile.Refusal) bool { return other(r.Subject) })
+}
+
+// causes are what `why` says of a binding; nil of one that is settled.
+func causes(s *seen, b reconcile.BindingStatus) *causesDocument {
+	if b.State.Settled() {
+		return nil
+	}
+	why := reconcile.Why(s.session.spec, s.out.World, s.out.Plan, b)
+	c := &causesDocument{Layers: []layerDocument{}, Next: why.Next}
+	for _, l := range why.Layers {
+		c.Layers = append(c.Layers, layerDocument(l))
+	}
+	return c
 }

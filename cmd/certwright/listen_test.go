@@ -16,7 +16,9 @@ import (
 	"time"
 
 	"github.com/docker/docker/api/types/mount"
+	"github.com/google/go-cmp/cmp"
 
+	"github.com/certwright/certwright/providers/docker"
 	"github.com/certwright/certwright/providers/docker/dockertest"
 	"github.com/certwright/certwright/providers/web/browsertest"
 )
@@ -61,7 +63,7 @@ func (w *watched) shows(address, path, text string) string {
 func (w *watched) certwright(args ...string) (int, string) {
 	w.t.Helper()
 	c := exec.Command(staticBinary(w.t), args...)
-	c.Dir, c.Env = w.dir, append(os.Environ(), "CI=")
+	c.Dir = w.dir
 	out, err := c.CombinedOutput()
 	note(string(out))
 	if err != nil && c.ProcessState == nil {
@@ -157,6 +159,95 @@ func TestWatchListen(t *testing.T) {
 	if code, text := w.certwright("health", "--listen", at); code != exitNothing || !strings.Contains(text, "connection refused") {
 		t.Errorf("health of a watch that has ended: %d %s", code, text)
 	}
+}
+
+// TestWatchListenBlind has a store that cannot be read for a while: the bindings are shown as they were seen last, and nobody
+// says that nothing is left to do.
+func TestWatchListenBlind(t *testing.T) {
+	t.Parallel()
+	w := startWatch(t, "", watchYAML, "--interval", "1h", "--listen", "127.0.0.1:0")
+	at := w.listens()
+	w.shows(at, "/status.json", `"converged":true`)
+	state := filepath.Join(w.dir, ".certwright", "state")
+	good, err := os.ReadFile(state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(state, good[1:], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.hangUp()
+	if text := w.shows(at, "/status.json", `"trouble":"pass"`); !strings.Contains(text, `"converged":false`) || !strings.Contains(text, `"state":"Unverified"`) {
+		t.Errorf("/status.json says %s", text)
+	}
+	w.shows(at, "/metrics", "certwright_converged 0\n")
+	if err := os.WriteFile(state, good, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.hangUp()
+	w.shows(at, "/status.json", `"converged":true`)
+	w.shows(at, "/metrics", "certwright_converged 1\n")
+}
+
+// TestWatchListenPlaces shows what a pass over one binding saw at once, while the next over everything is an hour away. It
+// hears of no events: this machine's engine may have others.
+func TestWatchListenPlaces(t *testing.T) {
+	t.Parallel()
+	p := newAllowing(t, dockertest.EngineSocket())
+	p.refuses(docker.Call{Method: "GET", Path: "/events"})
+	w := newWatch(t, watchYAML+"  other: {identity: web, directory: ./other}\n", "--interval", "1h", "--listen", "127.0.0.1:0")
+	w.cmd.Env = append(w.cmd.Env, "DOCKER_HOST=unix://"+p.socket)
+	w.start()
+	at := w.listens()
+	w.shows(at, "/metrics", "certwright_passes_total 1\n")
+	w.shows(at, "/metrics", "certwright_converged 1\n")
+	key := filepath.Join(w.dir, "web", "key.pem")
+	if err := errors.Join(os.Remove(key), os.WriteFile(key, []byte("mine"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	w.shows(at, "/metrics", "certwright_passes_total 3\n") // one over web, and as that can do nothing, one over everything
+	w.shows(at, "/metrics", "certwright_converged 0\n")
+	was := shown(t, at)
+	if was.Converged || was.Bindings[0].State != "Blocked" || was.Bindings[0].Causes == nil {
+		t.Errorf("/status.json says %+v", was)
+	}
+
+	if err := os.Remove(key); err != nil {
+		t.Fatal(err)
+	}
+	w.shows(at, "/metrics", "certwright_passes_total 4\n")
+	is := shown(t, at)
+	was.Converged = true
+	was.Bindings[0].State, was.Bindings[0].Reason, was.Bindings[0].Hint, was.Bindings[0].Causes = "Unverified", "no consumer is named", "", nil
+	*was.Bindings[0].Conditions.Placed = true
+	if diff := cmp.Diff(toJSON(t, was), toJSON(t, is)); diff != "" {
+		t.Errorf("/status.json (-want +got):\n%s", diff)
+	}
+	for _, want := range []string{
+		`certwright_binding_state{binding="web",state="Unverified"} 1`, `certwright_binding_state{binding="other",state="Unverified"} 1`,
+		`certwright_identity_renewal_timestamp_seconds{identity="web"}`, "certwright_converged 1\n", `certwright_last_pass_trouble{cause="pass"} 0`,
+	} {
+		w.shows(at, "/metrics", want)
+	}
+}
+
+// shown is the document of a watch.
+func shown(t *testing.T, address string) (d shownDocument) {
+	t.Helper()
+	_, text := get(t, address, "/status.json")
+	if err := json.Unmarshal([]byte(text), &d); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func toJSON(t *testing.T, v any) string {
+	t.Helper()
+	data, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
 }
 
 // lyingServer makes a server that ignores signals and starts when its files are there. It returns a tls.yaml that keeps it,

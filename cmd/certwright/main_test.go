@@ -21,6 +21,7 @@ func TestMain(m *testing.M) {
 type suite struct{ *testing.M }
 
 func (s suite) Run() int {
+	_ = os.Unsetenv("CI") // the runner's own is not the tests'
 	code := s.M.Run()
 	if binaries != "" {
 		_ = os.RemoveAll(binaries)

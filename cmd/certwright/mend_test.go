@@ -2,13 +2,16 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
+	"github.com/docker/docker/api/types/container"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/certwright/certwright/providers/docker/dockertest"
 	"github.com/certwright/certwright/providers/formats"
 	"github.com/certwright/certwright/reconcile"
 	"github.com/certwright/certwright/spec"
@@ -139,4 +142,68 @@ func overwrite(t testing.TB, name string, data []byte) {
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestMendShutDirectories closes the directories of a place to a server that is not root. Each is seen and opened again,
+// and one that lets the server through is left as it is.
+func TestMendShutDirectories(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	server := s.server(dockertest.Container{User: "100:101"}, "-reload", "hup")
+	s.spec("container: "+server.Name, "directory: certs", "reload: {signal: HUP}", "probe: {port: 8443}")
+	s.up(server)
+	for _, row := range []struct{ path, name string }{{s.certs, ". (0700 shuts out 100:101)"}, {s.certs + "/..data/", "..data"}} {
+		if err := os.Chmod(row.path, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		s.says(s.want(exitPending, "plan", "--exit-code"), "mode differs: "+row.name)
+		s.want(exitDone, "apply")
+		s.want(exitDone, "plan", "--exit-code")
+	}
+	s.want(exitDone, "rotate", "identity/web")
+	s.state("Ready", "")
+	if serial := placed(t, s.certs); served(t, server.ID) != serial {
+		t.Errorf("the server does not serve %s", serial)
+	}
+	if err := os.Chmod(s.certs, 0o711); err != nil {
+		t.Fatal(err)
+	}
+	s.want(exitDone, "plan", "--exit-code")
+}
+
+// TestMendMadeAnew deletes the directory of a running server: its files come back, and it does not see them before it is
+// started again.
+func TestMendMadeAnew(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	dir, err := os.MkdirTemp("/dev/shm", "certwright") // not every file system tells when a directory was made
+	if err != nil {
+		t.Skip(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	s.certs = filepath.Join(dir, "certs")
+	if err := os.Mkdir(s.certs, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	server := s.server(dockertest.Container{}, "-reload", "hup")
+	s.spec("container: "+server.Name, "directory: "+s.certs, "reload: {signal: HUP}", "probe: {port: 8443}")
+	s.up(server)
+	made := time.Now()
+	dockertest.Poll(t, 5*time.Second, "the next second", func() error { // an engine says of containers in which they were made
+		if time.Now().Unix() == made.Unix() {
+			return errors.New("it is the same one")
+		}
+		return nil
+	})
+	if err := os.RemoveAll(s.certs); err != nil {
+		t.Fatal(err)
+	}
+	s.want(exitPart, "apply")
+	s.state("Stale", "the directory was made anew since the container started")
+	s.says(s.want(exitDone, "why", "web"), "the directory was made anew since the container started: restart it", "hint: restart "+server.Name)
+	if err := dockertest.Engine(t).ContainerRestart(t.Context(), server.ID, container.StopOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	s.want(exitDone, "apply", "--wait", "1m")
+	s.state("Ready", "")
 }

@@ -173,7 +173,7 @@ func after(s reconcile.Step) string {
 // sign marks what kind of change an action is.
 func sign(a reconcile.Action) string {
 	switch a.(type) {
-	case reconcile.CreateCA, reconcile.CreateVolume, reconcile.Issue:
+	case reconcile.CreateCA, reconcile.CreateVolume, reconcile.Issue, reconcile.TakeIn:
 		return "+"
 	case reconcile.Remove, reconcile.RemoveSecret, reconcile.Forget:
 		return "-"

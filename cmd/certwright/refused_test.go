@@ -84,7 +84,7 @@ func (c command) watch(until func(said string) error) string {
 	said := &watched{}
 	ended := make(chan int, 1)
 	getenv := func(name string) string {
-		if v, ok := c.vars[name]; ok || name == "CI" {
+		if v, ok := c.vars[name]; ok {
 			return v
 		}
 		return os.Getenv(name)

@@ -22,9 +22,9 @@ func (a *app) rotateCommand() *cobra.Command {
 		Example: "  certwright rotate identity/web",
 		Args:    one("identity/NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			name, ok := strings.CutPrefix(args[0], "identity/")
-			if !ok {
-				return hinted{fmt.Errorf("cannot rotate %q", args[0]), "an identity is named as identity/NAME; ca/NAME is not in this version"}
+			name := strings.TrimPrefix(args[0], "identity/")
+			if strings.HasPrefix(name, "ca/") {
+				return hinted{fmt.Errorf("cannot rotate %q", args[0]), "an identity is named as NAME or identity/NAME; ca/NAME is not in this version"}
 			}
 			wish := func(s *spec.Spec, st *reconcile.State) error { return a.wishRotation(s, st, name) }
 			if later {
@@ -51,7 +51,9 @@ func (a *app) wishRotation(s *spec.Spec, st *reconcile.State, name string) error
 		return fmt.Errorf("identity %s is issued by something else: rotate it there", name)
 	}
 	if i, ok := st.Identities[name]; ok {
-		st.Wishes["identity/"+name] = reconcile.Wish{At: a.now(), Serial: i.Serial}
+		before := st.Wishes["identity/"+name]
+		lost := before.NewKey && before.Serial == i.Serial // its key is not to be had again
+		st.Wishes["identity/"+name] = reconcile.Wish{At: a.now(), Serial: i.Serial, NewKey: lost}
 	}
 	return nil
 }

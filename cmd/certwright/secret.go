@@ -83,10 +83,38 @@ func (a *app) environ() []string {
 
 // variables are those that a spec takes passwords from.
 func variables(s *spec.Spec) []string {
+	var names []string
+	for _, src := range passwords(s) {
+		if src.Env != "" {
+			names = append(names, src.Env)
+		}
+	}
+	return names
+}
+
+// passwords are where a spec takes them from.
+func passwords(s *spec.Spec) []*spec.Source {
 	sources := []*spec.Source{s.Store.Passphrase}
 	for _, ca := range s.CAs {
 		if ca.Local != nil {
 			sources = append(sources, ca.Local.Passphrase)
+		}
+		if ca.Step != nil {
+			sources = append(sources, ca.Step.Password)
+		}
+		if ca.ACME != nil && ca.ACME.EAB != nil {
+			sources = append(sources, ca.ACME.EAB.Key)
+		}
+		if ca.ACME != nil && ca.ACME.DNS01 != nil && ca.ACME.DNS01.Update != nil {
+			sources = append(sources, ca.ACME.DNS01.Update.Secret)
+		}
+		if ca.Vault != nil {
+			sources = append(sources, ca.Vault.Secret())
+		}
+	}
+	for _, id := range s.Identities {
+		if id.Brought != nil {
+			sources = append(sources, id.Brought.Passphrase)
 		}
 	}
 	for _, b := range s.Bindings {
@@ -97,13 +125,7 @@ func variables(s *spec.Spec) []string {
 			sources = append(sources, r.Password)
 		}
 	}
-	var names []string
-	for _, src := range sources {
-		if src != nil && src.Env != "" {
-			names = append(names, src.Env)
-		}
-	}
-	return names
+	return slices.DeleteFunc(sources, func(src *spec.Source) bool { return src == nil })
 }
 
 // limited takes no more than is read of a password, from what may print without end.

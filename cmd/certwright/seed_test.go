@@ -52,6 +52,7 @@ func TestSeed(t *testing.T) {
 		c.want(exitDone, "plan", "--exit-code")
 	}
 	c.want(exitDone, "verify")
+	c.want(exitDone, "lint", "--exit-code")
 
 	t.Run("renewals of nginx", func(t *testing.T) { renewals(t, c, s, "web", "tls", 260, 443) })
 	// PostgreSQL starts a process for every connection: two processors are busy with less than thirty a second.

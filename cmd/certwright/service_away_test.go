@@ -3,12 +3,15 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/swarm"
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/certwright/certwright/providers/docker/dockertest"
 )
@@ -50,9 +53,10 @@ func TestServiceAway(t *testing.T) {
 		s.noOutposts(at[0] + " " + at[1])
 	}
 
-	// A task of this node in the same network is as good.
+	// A task of this node in the same network is as good. Each node gets one: a new task waits for the end of an old one, and goes
+	// where none is.
 	spec := here.Service(t, s.service).Spec
-	spec.TaskTemplate.Placement = nil
+	spec.TaskTemplate.Placement, spec.UpdateConfig.Order = &swarm.Placement{MaxReplicas: 1}, swarm.UpdateOrderStopFirst
 	spec.TaskTemplate.ForceUpdate++
 	if _, err := here.Client.ServiceUpdate(t.Context(), s.service, here.Service(t, s.service).Version, spec, swarm.ServiceUpdateOptions{}); err != nil {
 		t.Fatal(err)
@@ -62,22 +66,52 @@ func TestServiceAway(t *testing.T) {
 	if s.rotated(before) == before {
 		t.Error("the serial is the same")
 	}
-	if r := s.want(exitDone, "status", "--verbose"); strings.Contains(r.err, "POST /services") || !strings.Contains(r.err, "POST /containers/create") {
+	r := s.want(exitDone, "status", "--verbose")
+	local, err := here.Client.ContainerList(t.Context(), container.ListOptions{Filters: filters.NewArgs(filters.Arg("label", "com.docker.swarm.service.name="+spec.Name))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(local) != 1 {
+		t.Fatalf("%d tasks are on this node", len(local))
+	}
+	if strings.Contains(r.err, "POST /services") || !strings.Contains(r.err, "POST /containers/create") {
 		t.Errorf("it sent an outpost, or nobody\n%s", r.err)
 	}
+}
+
+// TestServiceOnHosts has tasks that no network joins, on two nodes. Those of the other node are looked at through its engine when
+// the spec has it as a host, and otherwise not at all.
+func TestServiceOnHosts(t *testing.T) {
+	t.Parallel()
+	nodes := dockertest.SwarmOf(t, 2)
+	here, there := nodes[0], nodes[1]
+	there.Image(t, dockertest.GoServer)
+	api := here.TLSServer(t, "api", 2)
+	api.TaskTemplate.Placement = &swarm.Placement{MaxReplicas: 1}
+	s := &swarmScene{t: t, m: here, dir: t.TempDir(), at: time.Now(), name: api.Name, service: here.Serve(t, api)}
+	s.write("")
+	s.want(exitDone, "apply")
+	s.settled()
+	s.state("Unverified", "1 of its tasks run on other nodes and cannot be probed from here: it is in no overlay network")
+	s.write("hosts:\n  there: {endpoint: \"unix://" + there.Socket + "\"}\n")
+	s.ready(2)
+	var hosts []string
+	for _, x := range s.binding().Targets {
+		hosts = append(hosts, x.Host)
+	}
+	slices.Sort(hosts)
+	if diff := cmp.Diff([]string{"local", "there"}, hosts); diff != "" {
+		t.Errorf("targets are of the hosts (-want +got)\n%s", diff)
+	}
+	s.noOutposts("after that")
 }
 
 // killAt ends a call at the first effect of a kind. What was left by those before it may come first.
 func (s *swarmScene) killAt(when, effect string, args ...string) {
 	s.t.Helper()
-	for n := 1; ; n++ {
-		s.at = s.at.Add(time.Hour)
-		switch _, what := s.run(fmt.Sprintf("%d.%s.", n, when), args...); what {
-		case effect:
-			return
-		case "":
-			s.t.Fatalf("%v has no effect %s", args, effect)
-		}
+	s.at = s.at.Add(time.Hour)
+	if _, what := s.run("1."+when+"."+effect, args...); what != effect {
+		s.t.Fatalf("%v has no effect %s, but %q", args, effect, what)
 	}
 }
 

@@ -83,7 +83,7 @@ func (s *swarmScene) run(at string, args ...string) (result, string) {
 	}
 	argv := append([]string{"--net=/run/netns/" + s.m.Namespace, self, "-f", filepath.Join(s.dir, "tls.yaml"), "--host", "unix://" + s.m.Socket}, slices.Concat(s.args, args)...)
 	cmd := exec.CommandContext(s.t.Context(), "nsenter", argv...)
-	cmd.Env = append(os.Environ(), crashEnv+"="+at, crashedEnv+"="+said, crashNowEnv+"="+s.at.Format(time.RFC3339Nano), "CI=")
+	cmd.Env = append(os.Environ(), crashEnv+"="+at, crashedEnv+"="+said, crashNowEnv+"="+s.at.Format(time.RFC3339Nano))
 	cmd.Env = append(cmd.Env, s.env...)
 	var out, errs strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &errs

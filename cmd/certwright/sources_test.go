@@ -306,7 +306,7 @@ func TestNoPasswordInAChild(t *testing.T) {
 		}
 	}
 	t.Setenv("PATH", s.dir+":"+os.Getenv("PATH"))
-	for _, name := range []string{"STORE", "KEYSTORE", "REDIS", backupEnv, oldPassphraseEnv} {
+	for _, name := range []string{"STORE", "KEYSTORE", "REDIS", "STEP", backupEnv, oldPassphraseEnv} {
 		t.Setenv(name, companyPassword)
 	}
 	s.write("tls.yaml", `version: 1
@@ -314,6 +314,7 @@ project: children
 store: {passphrase: {env: STORE}}
 cas:
   internal: {local: {}}
+  company: {step: {url: "https://127.0.0.1:1", fingerprint: `+strings.Repeat("ab", 32)+`, provisioner: docker, password: {env: STEP}}}
 identities:
   web: {ca: internal, names: [web.test]}
 bindings:

@@ -154,7 +154,7 @@ func (s *swarmScene) shell(script string) string {
 	s.t.Helper()
 	cmd := exec.Command("sh", "-ec", script)
 	cmd.Dir = s.dir
-	cmd.Env = append(os.Environ(), "DOCKER_HOST=unix://"+s.m.Socket, "CI=", "CERTWRIGHT_TEST_NOW="+s.at.Format(time.RFC3339))
+	cmd.Env = append(os.Environ(), "DOCKER_HOST=unix://"+s.m.Socket, "CERTWRIGHT_TEST_NOW="+s.at.Format(time.RFC3339))
 	out, err := cmd.CombinedOutput()
 	note(string(out))
 	if err != nil {

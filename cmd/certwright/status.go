@@ -30,6 +30,7 @@ func (a *app) statusCommand() *cobra.Command {
 				return err
 			}
 			status := reconcile.Assess(s.spec, w, plan)
+			status.Exposed = reconcile.Audit(cmd.Context(), s.applier.Providers, w)
 			switch output {
 			case "json":
 				err = printJSON(a.out, statusJSON(s.spec.Project, status))
@@ -94,8 +95,23 @@ func (a *app) statusTable(s *session, status reconcile.Status) {
 		t.row(i.Name, "serial "+short(i.Issued.Serial), "until "+stamp(i.Issued.NotAfter), renewal(i), i.Reason)
 	}
 	t.flush()
+	for _, r := range status.Revoking {
+		fmt.Fprintf(a.out, "  %s\n", a.paint(yellow, r))
+	}
+	a.exposed(status.Exposed)
 	a.swarm(status.Swarm)
 	a.bindings(status, reconcile.Scope{})
+}
+
+// exposed prints the sockets of engines that let in whom they should not.
+func (a *app) exposed(all []reconcile.Exposure) {
+	if len(all) == 0 {
+		return
+	}
+	fmt.Fprintln(a.out, "\nEngines")
+	for _, x := range all {
+		fmt.Fprintf(a.out, "  %s  %s\n  hint: %s\n", x.Host, a.paint(red, x.Address+" "+x.Reason), x.Hint)
+	}
 }
 
 // swarm prints the root of the Swarm's own CA, and a line for each node.
@@ -106,6 +122,9 @@ func (a *app) swarm(s *reconcile.SwarmStatus) {
 	fmt.Fprintln(a.out, "\nSwarm")
 	if s.Root != "" {
 		fmt.Fprintf(a.out, "  root %s  until %s  node certificates live %s\n", short(s.Root), stamp(s.NotAfter), spec.FormatDuration(s.Lifetime))
+	}
+	for _, url := range s.Signers() {
+		fmt.Fprintf(a.out, "  %s signs the certificates of its nodes\n", url)
 	}
 	if s.Root != "" && !s.Autolock {
 		fmt.Fprintf(a.out, "  %s\n", a.paint(yellow, "its managers are not locked: whoever has the disk of one has its secrets; `docker swarm update --autolock` locks them"))

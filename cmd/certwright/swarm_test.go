@@ -71,7 +71,7 @@ func (s *swarmScene) rotatedOnce(before swarm.Swarm, nodes []dockertest.Manager)
 	}
 	block, _ := pem.Decode([]byte(now.TLSInfo.TrustRoot))
 	sum := sha256.Sum256(block.Bytes)
-	want := swarmDocument{Root: word(hex.EncodeToString(sum[:])), NotAfter: d.Swarm.NotAfter, Lifetime: word("30d")}
+	want := swarmDocument{Root: word(hex.EncodeToString(sum[:])), NotAfter: d.Swarm.NotAfter, Lifetime: word("30d"), External: []string{}}
 	for _, n := range nodes {
 		want.Nodes = append(want.Nodes, nodeDocument{n.Hostname, "ready", "ready"})
 	}

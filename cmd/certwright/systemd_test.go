@@ -22,14 +22,14 @@ import (
 
 // notified is what a service manager hears of a process.
 type notified struct {
-	t      *testing.T
+	t      testing.TB
 	socket string
 
 	mu  sync.Mutex
 	all []string
 }
 
-func listenAsManager(t *testing.T) *notified {
+func listenAsManager(t testing.TB) *notified {
 	t.Helper()
 	n := &notified{t: t, socket: filepath.Join(t.TempDir(), "notify")}
 	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: n.socket, Net: "unixgram"})

@@ -160,9 +160,9 @@ func (a *app) comparedOf(title string, all []reconcile.Compared) (unproved bool)
 
 func (a *app) whyCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "why BINDING",
+		Use:   "why [BINDING]...",
 		Short: "Tell the chain of causes behind a binding's state, and what happens next",
-		Args:  one("BINDING"),
+		Long:  "Tell the chain of causes behind a binding's state, and what happens next: of all that is not as it should be, where none is named.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := a.open(cmd.Context(), false)
 			if err != nil {
@@ -177,11 +177,45 @@ func (a *app) whyCommand() *cobra.Command {
 				return err
 			}
 			status := reconcile.Assess(s.spec, w, plan)
-			i := slices.IndexFunc(status.Bindings, func(b reconcile.BindingStatus) bool { return b.Name == args[0] })
-			a.why(reconcile.Why(s.spec, w, plan, status.Bindings[i]))
+			told := false
+			for _, b := range status.Bindings {
+				if len(args) > 0 && !slices.Contains(args, b.Name) || len(args) == 0 && b.State.Settled() {
+					continue
+				}
+				if told {
+					fmt.Fprintln(a.out)
+				}
+				told = true
+				a.why(reconcile.Why(s.spec, w, plan, b))
+			}
+			if len(args) == 0 {
+				told = a.whyElse(plan, status) || told
+			}
+			if !told {
+				fmt.Fprintln(a.out, "every binding is as it should be, as far as can be seen: name one to be told of it")
+			}
 			return nil
 		},
 	}
+}
+
+// whyElse tells of what keeps a spec from being carried out and is no binding, if there is any.
+func (a *app) whyElse(plan reconcile.Plan, status reconcile.Status) bool {
+	said := map[string]bool{} // of a CA, and of each identity because of it
+	for _, r := range plan.Blocked {
+		if strings.HasPrefix(r.Subject, "binding/") || said[r.Reason] {
+			continue
+		}
+		said[r.Reason] = true
+		fmt.Fprintf(a.out, "%s: %s: %s\n", r.Subject, a.paint(stateColour(r.State), string(r.State)), r.Reason)
+		if r.Hint != "" {
+			fmt.Fprintf(a.out, "hint: %s\n", r.Hint)
+		}
+	}
+	for _, r := range status.Revoking {
+		fmt.Fprintln(a.out, a.paint(yellow, r))
+	}
+	return len(said) > 0 || len(status.Revoking) > 0
 }
 
 func (a *app) why(w reconcile.Causes) {

@@ -4,20 +4,24 @@ import (
 	"context"
 	"log/slog"
 	"maps"
+	"path/filepath"
 	"slices"
 	"sync"
 
 	"github.com/certwright/certwright/providers/docker"
 	"github.com/certwright/certwright/providers/notify"
 	"github.com/certwright/certwright/reconcile"
+	"github.com/certwright/certwright/spec"
 )
 
-// watchedPlaces are the directories of this machine that the bindings' files are in, watched for what others do to them.
+// watchedPlaces are the directories of this machine that the bindings' files are in, or come from, watched for what others do
+// to them.
 type watchedPlaces struct {
 	watcher *notify.Watcher // nil where the system lets nothing be watched
 	changes chan string
 	all     chan<- string
 	at      map[reconcile.Location][]string // bindings by place, when dirs was made
+	sources map[string][]string             // … and by directory that something else issues into
 	dirs    []string
 	of      map[string][]string // directories by binding
 
@@ -74,21 +78,27 @@ func (p *watchedPlaces) seen(binding string) {
 
 // left says that the places of some bindings are as they were left now. After a pass over everything it looks where the
 // places are.
-func (p *watchedPlaces) left(ctx context.Context, at map[reconcile.Location][]string, places docker.Places, touched map[string]bool) error {
+func (p *watchedPlaces) left(ctx context.Context, at map[reconcile.Location][]string, sources map[string][]string, places docker.Places, touched map[string]bool) error {
 	if p.watcher == nil {
 		return nil
 	}
-	if at != nil && !maps.EqualFunc(at, p.at, slices.Equal) {
-		p.at, p.dirs, p.of = at, nil, map[string][]string{}
+	if at != nil && !(maps.EqualFunc(at, p.at, slices.Equal) && maps.EqualFunc(sources, p.sources, slices.Equal)) {
+		p.at, p.sources, p.dirs, p.of = at, sources, nil, map[string][]string{}
 		bindings := map[string][]string{}
-		for location, dir := range places.Here(ctx, slices.Collect(maps.Keys(at))) {
+		add := func(dir string, of []string) {
 			if bindings[dir] == nil {
 				p.dirs = append(p.dirs, dir)
 			}
-			bindings[dir] = append(bindings[dir], at[location]...)
-			for _, b := range at[location] {
+			bindings[dir] = append(bindings[dir], of...)
+			for _, b := range of {
 				p.of[b] = append(p.of[b], dir)
 			}
+		}
+		for location, dir := range places.Here(ctx, slices.Collect(maps.Keys(at))) {
+			add(dir, at[location])
+		}
+		for dir, of := range sources {
+			add(dir, of)
 		}
 		p.mu.Lock()
 		p.bindings = bindings
@@ -129,12 +139,38 @@ func (w *watching) leave(ctx context.Context, out reconcile.Outcome, looked []st
 		}
 	}
 	var at map[reconcile.Location][]string
+	var from map[string][]string
 	if everything {
-		at = reconcile.Placed(w.session.spec, out.World)
+		at, from = reconcile.Placed(w.session.spec, out.World), sources(w.session.spec)
 	}
-	if err := w.places.left(ctx, at, w.session.places, touched); err != nil {
+	if err := w.places.left(ctx, at, from, w.session.places, touched); err != nil {
 		w.say("places", err.Error(), slog.LevelWarn, "hint", "what changes there is found after --interval; raise fs.inotify.max_user_watches")
 	}
+}
+
+// sources are the bindings by the directories from which what they place is taken (`from`).
+func sources(s *spec.Spec) map[string][]string {
+	dirs := map[string][]string{} // by identity
+	for _, id := range s.Identities {
+		if id.From == nil {
+			continue
+		}
+		for _, file := range []string{id.From.Certificate, id.From.Key, id.From.CA} {
+			if dir, err := filepath.Abs(filepath.Dir(file)); err == nil && !slices.Contains(dirs[id.Name], dir) {
+				dirs[id.Name] = append(dirs[id.Name], dir)
+			}
+		}
+	}
+	out := map[string][]string{}
+	for _, b := range s.Bindings {
+		if b.Identity == nil {
+			continue
+		}
+		for _, dir := range dirs[b.Identity.Name] {
+			out[dir] = append(out[dir], b.Name)
+		}
+	}
+	return out
 }
 
 // only are the bindings of the spec among some; all of them if none is.

@@ -57,8 +57,7 @@ func newWatch(t testing.TB, spec string, args ...string) *watched {
 	w := &watched{t: t, dir: t.TempDir(), ended: make(chan error, 1)}
 	w.spec(spec)
 	w.cmd = exec.Command(staticBinary(t), append([]string{"--log-format", "json", "watch"}, args...)...)
-	w.cmd.Dir, w.cmd.Stdout, w.cmd.Stderr = w.dir, w, w
-	w.cmd.Env = append(os.Environ(), "CI=")
+	w.cmd.Dir, w.cmd.Env, w.cmd.Stdout, w.cmd.Stderr = w.dir, os.Environ(), w, w
 	return w
 }
 
@@ -130,6 +129,15 @@ func (w *watched) placed(name string) {
 	})
 }
 
+// remove takes a directory away at once: watch may be looking at it.
+func (w *watched) remove(name string) {
+	w.t.Helper()
+	aside := filepath.Join(w.t.TempDir(), name)
+	if err := os.Rename(filepath.Join(w.dir, name), aside); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
 const watchYAML = `version: 1
 project: shop
 cas:
@@ -150,9 +158,7 @@ func TestWatch(t *testing.T) {
 
 	w.spec("version: 1\nproject: shop\nwhat: is this\n")
 	w.says(quiet, `tls.yaml:3:1: unknown key`)
-	if err := os.RemoveAll(filepath.Join(w.dir, "web")); err != nil {
-		t.Fatal(err)
-	}
+	w.remove("web")
 	w.signal(syscall.SIGHUP)
 	w.placed("web/key.pem") // by the last good one
 	from := len(w.text())
@@ -162,15 +168,13 @@ func TestWatch(t *testing.T) {
 
 	// Another one works beside it, and what it did is seen.
 	beside := exec.Command(staticBinary(t), "rotate", "identity/web")
-	beside.Dir, beside.Env = w.dir, append(os.Environ(), "CI=")
+	beside.Dir = w.dir
 	if out, err := beside.CombinedOutput(); err != nil {
 		t.Fatalf("rotate: %v\n%s", err, out)
 	}
 	quiet = len(w.text())
 	w.signal(syscall.SIGHUP)
-	if err := os.RemoveAll(filepath.Join(w.dir, "other")); err != nil {
-		t.Fatal(err)
-	}
+	w.remove("other")
 	w.spec(watchYAML + "  other: {identity: web, directory: ./other}\n  third: {trust: [internal], directory: ./third}\n")
 	w.placed("third/ca.pem")
 	for line := range strings.Lines(w.says(quiet, `"subject":"binding/third"`)) {
@@ -186,9 +190,7 @@ func TestWatch(t *testing.T) {
 	// All is gone, also what would show that there was a store: it knows.
 	quiet = len(w.text())
 	for _, gone := range []string{".certwright", "web", "other", "third"} {
-		if err := os.RemoveAll(filepath.Join(w.dir, gone)); err != nil {
-			t.Fatal(err)
-		}
+		w.remove(gone)
 	}
 	w.signal(syscall.SIGHUP)
 	if lost := w.says(quiet, "the store is lost"); strings.Contains(lost, "create CA") || !strings.Contains(lost, "certwright restore FILE") {
@@ -221,6 +223,27 @@ func TestWatchEvents(t *testing.T) {
 	w.says(quiet, `"state":"Waiting"`)
 }
 
+// TestWatchUnasked makes no pass because a container starts, where no binding has to do with an engine. What other tests do
+// while a pass is under way makes one.
+func TestWatchUnasked(t *testing.T) {
+	t.Parallel()
+	c := dockertest.Run(t, dockertest.Container{Image: dockertest.Image(t, dockertest.GoServer), Name: "unasked"})
+	w := startWatch(t, "", watchYAML, "--interval", "1h", "--verbose")
+	asked := startWatch(t, "", strings.Replace(watchYAML, "directory: ./web", "directory: ./web, container: "+c.Name, 1), "--interval", "1h", "--verbose")
+	w.says(0, `"subject":"binding/web"`)
+	asked.says(0, `"subject":"binding/web"`)
+	for range 5 {
+		quiet, before := len(w.text()), len(asked.text())
+		dockertest.Run(t, dockertest.Container{Image: dockertest.Image(t, dockertest.GoServer), Name: "other"})
+		asked.says(before, `"because":"container create"`)
+		w.signal(syscall.SIGHUP)
+		if said := w.says(quiet, `"because":"SIGHUP"`); !strings.Contains(said, `"because":"container`) {
+			return
+		}
+	}
+	t.Error("each container makes a pass")
+}
+
 // TestWatchFromNothing begins with a spec that needs no store: the first one that does is no loss. One whose store cannot be
 // opened leaves the last good one in force.
 func TestWatchFromNothing(t *testing.T) {
@@ -232,13 +255,90 @@ func TestWatchFromNothing(t *testing.T) {
 	from := len(w.text())
 	w.spec(strings.Replace(watchYAML, "cas:", "store: {passphrase: {file: not-there}}\ncas:", 1))
 	w.says(from, "not-there")
-	if err := os.RemoveAll(filepath.Join(w.dir, "web")); err != nil {
-		t.Fatal(err)
-	}
+	w.remove("web")
 	w.placed("web/key.pem")
 	if strings.Contains(w.text(), "the store is lost") {
 		t.Errorf("it says that the store is lost")
 	}
+}
+
+// TestWatchDeceived takes a spec that has another content, and the time and size of the one before.
+func TestWatchDeceived(t *testing.T) {
+	t.Parallel()
+	w := startWatch(t, "", watchYAML, "--interval", "1s")
+	w.says(0, `"subject":"binding/web"`)
+	path := filepath.Join(w.dir, "tls.yaml")
+	before, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(strings.Replace(watchYAML, "names: [web]", "names: [new]", 1)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chtimes(path, before.ModTime(), before.ModTime()); err != nil {
+		t.Fatal(err)
+	}
+	w.says(0, `"because":"names changed"`)
+}
+
+// TestWatchPassphrase has a file with the store's passphrase that goes missing, holds another one, and is there again: each
+// is said once, and what watch opened the store with stays in force. A new passphrase is taken when the store has it.
+func TestWatchPassphrase(t *testing.T) {
+	t.Parallel()
+	w := newWatch(t, strings.Replace(watchYAML, "cas:", "store: {passphrase: {file: passphrase}}\ncas:", 1), "--interval", "1h", "--listen", "127.0.0.1:0")
+	file := filepath.Join(w.dir, "passphrase")
+	set := func(passphrase string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(passphrase), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	heals := func() {
+		t.Helper()
+		if err := os.RemoveAll(filepath.Join(w.dir, "web")); err != nil {
+			t.Fatal(err)
+		}
+		w.placed("web/key.pem")
+	}
+	set("correct horse battery staple")
+	w.start()
+	at := w.listens()
+	w.shows(at, "/status.json", `"trouble":""`)
+	for _, row := range []struct {
+		what, says string
+		do         func()
+	}{
+		{"missing", "passphrase: no such file or directory", func() { _ = os.Remove(file) }},
+		{"another", "it does not open with this passphrase", func() { set("some other passphrase") }},
+	} {
+		from := len(w.text())
+		row.do()
+		for range 2 {
+			w.signal(syscall.SIGHUP)
+			w.says(from, row.says)
+			w.shows(at, "/status.json", `"trouble":"spec"`)
+			heals()
+		}
+		if n := strings.Count(w.text()[from:], row.says); n != 1 {
+			t.Errorf("%s: it is said %d times", row.what, n)
+		}
+	}
+	from := len(w.text())
+	set("correct horse battery staple")
+	w.signal(syscall.SIGHUP)
+	w.says(from, `"msg":"well again","subject":"spec"`)
+	w.shows(at, "/status.json", `"trouble":""`)
+
+	set("a new one, and longer")
+	seal := exec.Command(staticBinary(t), "seal")
+	seal.Dir, seal.Env = w.dir, append(os.Environ(), "CERTWRIGHT_OLD_PASSPHRASE=correct horse battery staple")
+	if out, err := seal.CombinedOutput(); err != nil {
+		t.Fatalf("seal: %v\n%s", err, out)
+	}
+	w.signal(syscall.SIGHUP)
+	heals()
+	w.shows(at, "/status.json", `"trouble":""`)
+	w.shows(at, "/status.json", `"converged":true`)
 }
 
 // TestWatchOnARunner makes no CA that would be lost with the machine.
@@ -250,13 +350,30 @@ func TestWatchOnARunner(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(w.dir, ".certwright")); err == nil {
 		t.Error("it made a store")
 	}
+
+	// With a store it works, and a spec that names another one, which is not there, leaves the last good one in force.
+	first := exec.Command(staticBinary(t), "apply", "--init-store")
+	first.Dir, first.Env = w.dir, append(os.Environ(), "CI=true")
+	if out, err := first.CombinedOutput(); err != nil {
+		t.Fatalf("apply: %v\n%s", err, out)
+	}
+	w.signal(syscall.SIGHUP)
+	w.says(0, `"state":"Unverified"`)
+	from := len(w.text())
+	w.spec(strings.Replace(watchYAML, "cas:", "store: {directory: elsewhere}\ncas:", 1))
+	w.says(from, "elsewhere, and CI is set")
+	w.remove("web")
+	w.signal(syscall.SIGHUP)
+	w.placed("web/key.pem")
 }
 
 // TestWatchPlaces puts right what somebody does to placed files, at once, while its interval is an hour; and its own doing
 // wakes it no more.
 func TestWatchPlaces(t *testing.T) {
 	t.Parallel()
-	w := startWatch(t, "", watchYAML+"  other: {identity: web, directory: ./deep/other}\n", "--interval", "1h", "--verbose")
+	w := newWatch(t, watchYAML+"  other: {identity: web, directory: ./deep/other}\n", "--interval", "1h", "--verbose")
+	w.cmd.Env = append(w.cmd.Env, "DOCKER_HOST=unix://"+filepath.Join(w.dir, "none")) // this machine's engine may have others' events
+	w.start()
 	w.placed("deep/other/key.pem")
 	w.says(0, `"subject":"binding/other"`)
 	heal := func(what string, do func(dir string) error) {

@@ -35,6 +35,17 @@ func (dir *Dir) Mkdir(name string, mode fs.FileMode) (made *Dir, err error) {
 	return &Dir{around: dir.around, path: dir.path + "/" + name, fd: fd, made: true}, nil
 }
 
+// Widen gives dir itself the permissions of mode beside those it has.
+func (dir *Dir) Widen(mode fs.FileMode) error {
+	return dir.fail("chmod", ".", dir.around.Do("chmod .", func() error {
+		var st unix.Stat_t
+		if _, err := retry(func() (int, error) { return 0, unix.Fstat(dir.fd, &st) }); err != nil {
+			return err
+		}
+		return unix.Fchmod(dir.fd, st.Mode&0o7777|uint32(mode.Perm()))
+	}))
+}
+
 // Create makes a new file. It is readable by its owner alone until it is whole, then gets uid and gid (-1: as they
 // are) and exactly mode. fs.ErrExist if something is there. When it fails, the file is there in part or not at all.
 func (dir *Dir) Create(name string, data []byte, mode fs.FileMode, uid, gid int) error {
@@ -47,6 +58,27 @@ func (dir *Dir) Create(name string, data []byte, mode fs.FileMode, uid, gid int)
 		err = writeFull(fd, data)
 		return finish(fd, err, mode, uid, gid)
 	})
+}
+
+// Write makes data the content of the file at name, in one step and durably. It is made at temp first: fs.ErrExist if
+// something is there, which is left as it is. After any other error what it made there is abandoned, and removed if that can
+// be done: the kernel may have dropped pages that it could not write, and a second sync would not say so.
+func (dir *Dir) Write(name, temp string, data []byte, mode fs.FileMode) error {
+	err := dir.Create(temp, data, mode, -1, -1)
+	if errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if err == nil {
+		err = dir.SyncFile(temp)
+	}
+	if err == nil {
+		err = dir.Rename(temp, name)
+	}
+	if err != nil {
+		_ = dir.Remove(temp)
+		return err
+	}
+	return dir.Sync()
 }
 
 // Overwrite puts data into the file that stands at name and keeps its inode, for readers that are bound to it. The

@@ -37,7 +37,9 @@ type FileInfo struct {
 	UID, GID int
 	Links    int // its hard links
 	Dev, Ino uint64
-	Size     int64 // in bytes
+	Size     int64     // in bytes
+	Changed  time.Time // when its content, mode, owner or names changed last
+	Born     time.Time // of a directory, by Self; zero where its file system or the kernel does not tell
 }
 
 // Made reports whether dir was made just now, with this handle: what is in it came later.
@@ -93,8 +95,23 @@ func (dir *Dir) Lock(ctx context.Context) error {
 
 // Self says what dir itself is now.
 func (dir *Dir) Self() (FileInfo, error) {
-	info, err := fstat(dir.fd)
-	return info, dir.fail("stat", ".", err)
+	var st unix.Statx_t
+	_, err := retry(func() (int, error) {
+		return 0, unix.Statx(dir.fd, "", unix.AT_EMPTY_PATH, unix.STATX_BASIC_STATS|unix.STATX_BTIME, &st)
+	})
+	if err != nil { // a kernel, or what filters its calls, may not have it
+		info, err := fstat(dir.fd)
+		return info, dir.fail("stat", ".", err)
+	}
+	info := FileInfo{
+		Kind: kind(uint32(st.Mode)), Mode: fs.FileMode(st.Mode) & fs.ModePerm, UID: int(st.Uid), GID: int(st.Gid),
+		Links: int(st.Nlink), Dev: unix.Mkdev(st.Dev_major, st.Dev_minor), Ino: st.Ino, Size: int64(st.Size),
+		Changed: time.Unix(st.Ctime.Sec, int64(st.Ctime.Nsec)),
+	}
+	if st.Mask&unix.STATX_BTIME != 0 {
+		info.Born = time.Unix(st.Btime.Sec, int64(st.Btime.Nsec)).UTC()
+	}
+	return info, nil
 }
 
 // Stat says what stands at name.
@@ -217,19 +234,22 @@ func fstat(fd int) (FileInfo, error) {
 	return info(&st), err
 }
 
-func info(st *unix.Stat_t) FileInfo {
-	kind := reconcile.KindOther
-	switch st.Mode & unix.S_IFMT {
+func kind(mode uint32) string {
+	switch mode & unix.S_IFMT {
 	case unix.S_IFREG:
-		kind = reconcile.KindFile
+		return reconcile.KindFile
 	case unix.S_IFLNK:
-		kind = reconcile.KindLink
+		return reconcile.KindLink
 	case unix.S_IFDIR:
-		kind = reconcile.KindDirectory
+		return reconcile.KindDirectory
 	}
+	return reconcile.KindOther
+}
+
+func info(st *unix.Stat_t) FileInfo {
 	return FileInfo{
-		Kind: kind, Mode: fs.FileMode(st.Mode) & fs.ModePerm, UID: int(st.Uid), GID: int(st.Gid),
-		Links: int(st.Nlink), Dev: uint64(st.Dev), Ino: st.Ino, Size: st.Size,
+		Kind: kind(st.Mode), Mode: fs.FileMode(st.Mode) & fs.ModePerm, UID: int(st.Uid), GID: int(st.Gid),
+		Links: int(st.Nlink), Dev: uint64(st.Dev), Ino: st.Ino, Size: st.Size, Changed: time.Unix(st.Ctim.Unix()),
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/certwright/certwright/providers/command"
 	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types"
 	"github.com/docker/docker/api/types/container"
@@ -35,6 +36,9 @@ type job struct {
 	network string   // the engine's network mode
 	mounts  []mount.Mount
 	binds   []string // in place of mounts: a directory that is absent is made
+	listens bool     // at a port of that network, which may be one below 1024
+	// processes is the engine's PID mode of a courier that signals the first process of a container; "" for those of its own.
+	processes string
 }
 
 // hire starts a courier and returns its standard input and output. It is a container of certwright's own binary
@@ -78,7 +82,7 @@ func (e *Engine) start(ctx context.Context, name, image string, j job) (*stream,
 	if err != nil {
 		return nil, err
 	}
-	s := &stream{name: name, stderr: &head{max: outputMax}}
+	s := &stream{name: name, stderr: command.First(outputMax)}
 	err = e.o.Around.Do("POST /containers/{id}/attach", func() (err error) {
 		s.HijackedResponse, err = hijack(ctx, func() (types.HijackedResponse, error) {
 			return e.cli.ContainerAttach(ctx, name, container.AttachOptions{
@@ -102,7 +106,7 @@ func (e *Engine) start(ctx context.Context, name, image string, j job) (*stream,
 }
 
 // courierConfig is a container that may read what is mounted and, where that may be written to, change owners and
-// modes of it, and nothing else.
+// modes of it, or listen or signal where its job is that, and nothing else.
 func (e *Engine) courierConfig(image string, j job) (*container.Config, *container.HostConfig) {
 	config := &container.Config{
 		Image:     image,
@@ -114,6 +118,7 @@ func (e *Engine) courierConfig(image string, j job) (*container.Config, *contain
 	}
 	host := &container.HostConfig{
 		NetworkMode:    container.NetworkMode(j.network),
+		PidMode:        container.PidMode(j.processes),
 		Mounts:         j.mounts,
 		Binds:          j.binds,
 		AutoRemove:     true,
@@ -129,6 +134,10 @@ func (e *Engine) courierConfig(image string, j job) (*container.Config, *contain
 		host.CapAdd = []string{"CHOWN", "DAC_OVERRIDE", "FOWNER"}
 	case len(j.mounts) > 0:
 		host.CapAdd = []string{"DAC_OVERRIDE"}
+	case j.listens:
+		host.CapAdd = []string{"NET_BIND_SERVICE"}
+	case j.processes != "":
+		host.CapAdd = []string{"KILL"}
 	}
 	return config, host
 }

@@ -21,6 +21,7 @@ const (
 
 // Description is what a first spec can say of a running container.
 type Description struct {
+	ID                             string
 	Name                           string
 	Image                          string
 	ComposeProject, ComposeService string // "" where Compose did not make it
@@ -68,7 +69,7 @@ func (e *Engine) Describe(ctx context.Context) ([]Description, error) {
 
 func (e *Engine) describe(s container.Summary, c container.InspectResponse) Description {
 	d := Description{
-		Name: name(s), Image: s.Image, ComposeProject: s.Labels[composeProject], ComposeService: s.Labels[composeService],
+		ID: s.ID, Name: name(s), Image: s.Image, ComposeProject: s.Labels[composeProject], ComposeService: s.Labels[composeService],
 		Mounts: e.container(s).Mounts,
 	}
 	// The engine calls a container by the first digits of its id, and makes that an alias too.

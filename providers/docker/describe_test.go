@@ -39,7 +39,7 @@ func TestDescribe(t *testing.T) {
 		}
 		got.Mounts[0].Source = "" // the engine's own folder
 		want := Description{
-			Name: c.Name, Image: dockertest.Image(t, dockertest.Curl), ComposeProject: "shop", ComposeService: "web",
+			ID: c.ID, Name: c.Name, Image: dockertest.Image(t, dockertest.Curl), ComposeProject: "shop", ComposeService: "web",
 			Networks: []DescribedNetwork{{net, []string{"web", "shop.test"}}},
 			Mounts:   []reconcile.Mount{{Type: "volume", Name: volume, Destination: "/certs", ReadWrite: true}},
 			Ports:    []int{443, 8443}, Published: true,

@@ -18,7 +18,7 @@ import (
 // reached from here.
 const connectTimeout = time.Second
 
-// Dial connects to a port of a container: at its own address when the engine is on this machine, at a published
+// Dial connects to a port of a container: at its own address when the engine is on this machine and in its network, at a published
 // port, or through a courier in the container's network. A refusal at its own address is the answer, unless a
 // courier may look whether the server listens on its loopback alone.
 func (e *Engine) Dial(ctx context.Context, c reconcile.Container, port int, couriers bool) (net.Conn, error) {
@@ -69,7 +69,7 @@ func (e *Engine) Dial(ctx context.Context, c reconcile.Container, port int, cour
 // ways are the addresses to try, the container's own first.
 func (e *Engine) ways(c reconcile.Container, port int) []string {
 	var ways []string
-	if e.end.onMachine() && runtime.GOOS == "linux" {
+	if e.end.onMachine() && !e.apart.Load() && runtime.GOOS == "linux" {
 		for _, a := range c.Addresses {
 			ways = append(ways, net.JoinHostPort(a, strconv.Itoa(port)))
 		}
@@ -97,16 +97,9 @@ func (e *Engine) dialInside(ctx context.Context, c reconcile.Container, port int
 	if err != nil {
 		return nil, err
 	}
-	_ = inside.SetDeadline(deadline(ctx, answerTimeout))
-	var answer dialled
-	if err := readFrame(inside, &answer); err != nil {
-		err = inside.explain(err)
+	if err := inside.outcome(ctx); err != nil {
 		_ = inside.Close()
 		return nil, err
-	}
-	if answer.Error != "" {
-		_ = inside.Close()
-		return nil, errors.New(answer.Error)
 	}
 	_ = inside.SetDeadline(time.Time{})
 	return inside, nil

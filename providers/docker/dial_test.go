@@ -178,7 +178,7 @@ func TestServeDial(t *testing.T) {
 	if err := ServeDial(t.Context(), "127.0.0.1:1,"+l.Addr().String(), strings.NewReader("x"), &out); err != nil {
 		t.Error(err)
 	}
-	var answer dialled
+	var answer outcome
 	if err := readFrame(&out, &answer); err != nil || answer.Error != "" {
 		t.Errorf("answer %v, %v", answer, err)
 	}

@@ -12,17 +12,13 @@ package docker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
-	"net/url"
 	"os"
-	"slices"
-	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/containerd/errdefs"
 	"github.com/docker/docker/client"
 
 	"github.com/certwright/certwright/reconcile"
@@ -36,6 +32,9 @@ const answerTimeout = 10 * time.Second
 type Options struct {
 	// Endpoint (unix://, tcp:// or ssh://) or Context names the engine. With neither the environment does.
 	Endpoint, Context string
+	// TLS has an engine at a tcp endpoint prove itself, also where DOCKER_TLS_VERIFY is not set, and refuses a context that leads to
+	// another machine in the clear: keys are sent there.
+	TLS bool
 	// Getenv reads the environment; os.Getenv when nil.
 	Getenv func(string) string
 	// Environ is the environment of the ssh command, without passwords; this process's own when nil.
@@ -46,7 +45,7 @@ type Options struct {
 	CourierBinary string
 	// ForceCourier never takes the short way over the file system of this machine.
 	ForceCourier bool
-	// LookOnly changes nothing while listing, not even what is left of outposts.
+	// LookOnly changes nothing while listing, not even what is left of outposts, and sends signals without a courier.
 	LookOnly bool
 	// Secret reads the password of a preset from where the spec says.
 	Secret func(spec.Source) ([]byte, error)
@@ -66,13 +65,15 @@ type Engine struct {
 	err  error // why cli is nil
 
 	refused refusals
+	apart   atomic.Bool // its network is another one than that of this process, by the last list
 
 	settle time.Duration // how long a container is watched after a signal or a start for dying of it
 
-	mu    sync.Mutex
-	facts *facts    // nil until asked for
-	image string    // the courier image's name, "" until asked for
-	swept time.Time // when leftovers of couriers were last looked for
+	mu     sync.Mutex
+	facts  *facts               // nil until asked for
+	image  string               // the courier image's name, "" until asked for
+	swept  time.Time            // when leftovers of couriers were last looked for
+	starts map[string]time.Time // of containers by id
 }
 
 // New sets up the engine that the spec calls host. It sends nothing; the API version is negotiated by the first
@@ -146,7 +147,7 @@ func (es Engines) engine(host string) (*Engine, error) {
 func (es Engines) List(ctx context.Context, host string) reconcile.EngineState {
 	e, ok := es[host]
 	if !ok {
-		return reconcile.EngineState{Err: fmt.Sprintf("no host named %q", host)}
+		return reconcile.EngineState{Err: fmt.Sprintf("the spec has no host named %q any more: bring it back until this is cleared", host)}
 	}
 	return e.List(ctx)
 }
@@ -158,6 +159,15 @@ func (es Engines) Owner(ctx context.Context, host, container, user string) (reco
 		return reconcile.Owner{}, err
 	}
 	return e.Owner(ctx, container, user)
+}
+
+// Started implements reconcile.Engines.
+func (es Engines) Started(ctx context.Context, host, container string, since time.Time) (time.Time, error) {
+	e, err := es.engine(host)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return e.Started(ctx, container, since)
 }
 
 // CreateVolume implements reconcile.Engines.
@@ -257,31 +267,4 @@ func (es Engines) UpdateSwarm(ctx context.Context, host string, u reconcile.Swar
 		return err
 	}
 	return e.UpdateSwarm(ctx, u)
-}
-
-// silence says in a sentence that the engine does not answer, and what to do about it.
-func (e *Engine) silence(err error) string {
-	hint := "start it, or name another with --host, --context or DOCKER_HOST"
-	switch {
-	case slices.Contains(e.Refused(), ping) && errdefs.IsInvalidArgument(err): // they have not agreed on a version
-		return fmt.Sprintf("engine %s at %s: %s is refused: %s", e.host, e.end.address, ping, AllowIt)
-	case errdefs.IsPermissionDenied(err):
-		return fmt.Sprintf("engine %s at %s: %s", e.host, e.end.address, strings.TrimPrefix(err.Error(), "Error response from daemon: "))
-	case errors.Is(err, os.ErrPermission):
-		err = os.ErrPermission
-		hint = "run as a user that may use its socket (root, or the group docker)"
-	case errors.Is(err, context.DeadlineExceeded):
-		err = errors.New("no answer in time")
-		hint = "look whether it hangs, or is overloaded"
-	case errors.Is(err, errEndless):
-		hint = "look whether that is a Docker engine"
-	case client.IsErrConnectionFailed(err) && strings.Contains(err.Error(), "Cannot connect"):
-		err = errors.New("nothing can be connected to there")
-	default:
-		// What a request was for does not matter: none gets through.
-		if request := new(url.Error); errors.As(err, &request) {
-			err = request.Err
-		}
-	}
-	return fmt.Sprintf("engine %s at %s does not answer: %v; %s", e.host, e.end.address, err, hint)
 }

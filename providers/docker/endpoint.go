@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -40,11 +41,15 @@ func resolve(o Options) (endpoint, error) {
 	}
 	switch {
 	case o.Context != "":
-		return named(fromContext(config, o.Context))
+		e, err := fromContext(config, o.Context)
+		if err == nil && o.TLS && e.inTheClear() {
+			err = fmt.Errorf("docker context %q leads to %s without TLS, and keys would go there in the clear: give it certificates, or use ssh", o.Context, e.address)
+		}
+		return named(e, err)
 	case o.Endpoint != "":
-		return named(fromAddress(config, o.Endpoint, o.Getenv))
+		return named(fromAddress(config, o.Endpoint, o.Getenv, o.TLS))
 	case o.Getenv("DOCKER_HOST") != "":
-		return named(fromAddress(config, o.Getenv("DOCKER_HOST"), o.Getenv))
+		return named(fromAddress(config, o.Getenv("DOCKER_HOST"), o.Getenv, false))
 	case o.Getenv("DOCKER_CONTEXT") != "":
 		return named(fromContext(config, o.Getenv("DOCKER_CONTEXT")))
 	}
@@ -64,9 +69,9 @@ func named(e endpoint, err error) (endpoint, error) {
 }
 
 // fromAddress takes TLS from DOCKER_TLS_VERIFY and DOCKER_CERT_PATH, which count for tcp only.
-func fromAddress(config, address string, getenv func(string) string) (endpoint, error) {
+func fromAddress(config, address string, getenv func(string) string, always bool) (endpoint, error) {
 	e := endpoint{address: address}
-	if strings.HasPrefix(address, "tcp://") && getenv("DOCKER_TLS_VERIFY") != "" {
+	if strings.HasPrefix(address, "tcp://") && (always || getenv("DOCKER_TLS_VERIFY") != "") {
 		e.certs = getenv("DOCKER_CERT_PATH")
 		if e.certs == "" {
 			e.certs = config
@@ -170,14 +175,27 @@ func (e endpoint) tls() (*tls.Config, error) {
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, err
 	}
-	pair, err := tls.LoadX509KeyPair(filepath.Join(e.certs, "cert.pem"), filepath.Join(e.certs, "key.pem"))
-	switch {
+	own := func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		pair, err := tls.LoadX509KeyPair(filepath.Join(e.certs, "cert.pem"), filepath.Join(e.certs, "key.pem"))
+		return &pair, err
+	}
+	switch _, err := own(nil); {
 	case err == nil:
-		config.Certificates = []tls.Certificate{pair}
+		config.GetClientCertificate = own // for each connection: a watch lives longer than a certificate
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("client certificate of the engine in %s: %w", e.certs, err)
 	}
 	return config, nil
+}
+
+// inTheClear reports whether what is sent to the engine can be read on a network.
+func (e endpoint) inTheClear() bool {
+	u, err := url.Parse(e.address)
+	if err != nil || u.Scheme != "tcp" && u.Scheme != "http" || e.certs != "" || e.skipVerify {
+		return false
+	}
+	ip := net.ParseIP(u.Hostname())
+	return u.Hostname() != "localhost" && (ip == nil || !ip.IsLoopback())
 }
 
 // onMachine reports whether the engine listens on a socket of this machine.

@@ -12,9 +12,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/certwright/certwright/providers/reload"
 	"github.com/certwright/certwright/reconcile"
 )
 
@@ -36,6 +38,11 @@ func writeContext(t *testing.T, config, name, meta string) string {
 func TestResolve(t *testing.T) {
 	config := t.TempDir()
 	certs := writeContext(t, config, "core-02", `{"Name":"core-02","Endpoints":{"docker":{"Host":"tcp://core-02:2376","SkipTLSVerify":false}}}`)
+	for name, address := range map[string]string{"plain": "core-02:2375", "forwarded": "127.0.0.1:2375"} {
+		if err := os.Remove(writeContext(t, config, name, `{"Endpoints":{"docker":{"Host":"tcp://`+address+`"}}}`)); err != nil { // without certificates
+			t.Fatal(err)
+		}
+	}
 	writeContext(t, config, "empty", `{"Name":"empty","Endpoints":{}}`)
 	writeContext(t, config, "broken", `{`)
 	file := filepath.Join(config, "config.json")
@@ -57,7 +64,11 @@ func TestResolve(t *testing.T) {
 		{"context before it", Options{Endpoint: "ssh://b", Context: "core-02"}, map[string]string{"DOCKER_HOST": "tcp://a:1"}, `{}`, named(fromContext), ""},
 		{"TLS of the environment", Options{}, map[string]string{"DOCKER_HOST": "tcp://a:1", "DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": "/certs"}, `{}`, named(endpoint{address: "tcp://a:1", certs: "/certs"}), ""},
 		{"TLS of the configuration", Options{Endpoint: "tcp://a:1"}, map[string]string{"DOCKER_TLS_VERIFY": "1"}, `{}`, named(endpoint{address: "tcp://a:1", certs: config}), ""},
+		{"TLS whatever the environment says", Options{Endpoint: "tcp://a:1", TLS: true}, map[string]string{"DOCKER_CERT_PATH": "/certs"}, `{}`, named(endpoint{address: "tcp://a:1", certs: "/certs"}), ""},
 		{"no TLS on a socket", Options{Endpoint: "unix:///s"}, map[string]string{"DOCKER_TLS_VERIFY": "1"}, `{}`, named(endpoint{address: "unix:///s"}), ""},
+		{"a plain context", Options{Context: "plain"}, nil, `{}`, named(endpoint{address: "tcp://core-02:2375"}), ""},
+		{"a plain context that keys go to", Options{Context: "plain", TLS: true}, nil, `{}`, endpoint{}, "in the clear"},
+		{"a plain context of this machine", Options{Context: "forwarded", TLS: true}, nil, `{}`, named(endpoint{address: "tcp://127.0.0.1:2375"}), ""},
 		{"context without an engine", Options{Context: "empty"}, nil, `{}`, endpoint{}, `docker context "empty" names no engine`},
 		{"broken context", Options{Context: "broken"}, nil, `{}`, endpoint{}, `docker context "broken": `},
 		{"broken configuration", Options{}, nil, `{`, endpoint{}, "docker's configuration: "},
@@ -117,7 +128,7 @@ func TestEngineOverTLS(t *testing.T) {
 // listenTLS puts a TLS front that wants client certificates before the recorder, and returns its address.
 func listenTLS(t *testing.T, ca authority, server reconcile.Issued) string {
 	t.Helper()
-	config, err := (&Engine{o: Options{}}).serverTLS(reconcile.ReloadEnv{Client: &server, Roots: [][]byte{ca.root.Raw}})
+	config, err := reload.TLS(reconcile.ReloadEnv{Client: &server, Roots: [][]byte{ca.root.Raw}}, time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,7 +179,7 @@ func TestEngineOverSSH(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "ssh"), []byte("#!/bin/sh\necho Permission denied >&2; exit 255\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if state := New("core-02", o).List(soon(t)); !strings.Contains(state.Err, "does not answer: ssh: Permission denied; ") {
+	if state := New("core-02", o).List(soon(t)); !strings.Contains(state.Err, "does not answer: ssh: Permission denied; see that `ssh ssh://core@core-02:2222 docker version` works") {
 		t.Errorf("a refused login: %q", state.Err)
 	}
 	for _, bad := range []string{"ssh://core:secret@core-02", "ssh://-oProxyCommand=x", "ssh://"} {

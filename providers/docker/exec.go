@@ -8,12 +8,12 @@ import (
 	"github.com/docker/docker/api/types"
 	"github.com/docker/docker/api/types/container"
 
+	"github.com/certwright/certwright/providers/command"
+	"github.com/certwright/certwright/providers/reload"
 	"github.com/certwright/certwright/spec"
 )
 
 const (
-	// reloadTimeout bounds an exec or a request whose rung says nothing.
-	reloadTimeout = 30 * time.Second
 	// outputMax is how much of what a process said goes into an error.
 	outputMax = 300
 )
@@ -21,7 +21,7 @@ const (
 // exec runs a command in the container, as argv and never through a shell. An exit code other than zero is an
 // error with the beginning of what the command said.
 func (e *Engine) exec(ctx context.Context, id string, how spec.Reload) error {
-	ctx, cancel := context.WithTimeout(ctx, timeoutOf(how))
+	ctx, cancel := context.WithTimeout(ctx, reload.Timeout(how))
 	defer cancel()
 	var created container.ExecCreateResponse
 	err := e.o.Around.Do("POST /containers/{id}/exec", func() (err error) {
@@ -32,11 +32,11 @@ func (e *Engine) exec(ctx context.Context, id string, how spec.Reload) error {
 	})
 	switch {
 	case ctx.Err() != nil:
-		return fmt.Errorf("not done in %s: the engine did not begin it: %w", timeoutOf(how), ctx.Err())
+		return fmt.Errorf("not done in %s: the engine did not begin it: %w", reload.Timeout(how), ctx.Err())
 	case err != nil:
 		return err
 	}
-	said := &head{max: outputMax}
+	said := command.First(outputMax)
 	err = e.o.Around.Do("POST /exec/{id}/start", func() error {
 		stream, err := hijack(ctx, func() (types.HijackedResponse, error) {
 			return e.cli.ContainerExecAttach(ctx, created.ID, container.ExecAttachOptions{})
@@ -47,7 +47,7 @@ func (e *Engine) exec(ctx context.Context, id string, how spec.Reload) error {
 		defer stream.Close()
 		stop := context.AfterFunc(ctx, func() { _ = stream.Conn.SetDeadline(time.Unix(1, 0)) })
 		defer stop()
-		said.readAll(&demux{r: stream.Reader, stderr: said})
+		said.ReadAll(&demux{r: stream.Reader, stderr: said})
 		return ctx.Err()
 	})
 	for err == nil {
@@ -65,12 +65,12 @@ func (e *Engine) exec(ctx context.Context, id string, how spec.Reload) error {
 		}
 	}
 	if ctx.Err() != nil {
-		return fmt.Errorf("not done in %s, and it goes on in the container: %w", timeoutOf(how), ctx.Err())
+		return fmt.Errorf("not done in %s, and it goes on in the container: %w", reload.Timeout(how), ctx.Err())
 	}
 	return err
 }
 
-func exitError(code int, said *head) error {
+func exitError(code int, said *command.Words) error {
 	if code == 0 {
 		return nil
 	}
@@ -78,11 +78,4 @@ func exitError(code int, said *head) error {
 		return fmt.Errorf("exit code %d", code)
 	}
 	return fmt.Errorf("exit code %d: %s", code, said)
-}
-
-func timeoutOf(how spec.Reload) time.Duration {
-	if how.Timeout > 0 {
-		return how.Timeout
-	}
-	return reloadTimeout
 }

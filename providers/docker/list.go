@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/volume"
@@ -17,6 +18,10 @@ import (
 // List lists every container but couriers, and every volume, in two requests, however many there are.
 func (e *Engine) List(ctx context.Context) reconcile.EngineState {
 	state := reconcile.EngineState{Named: e.host == spec.LocalHost && e.end.named}
+	state.Address, _ = strings.CutPrefix(e.end.address, "tcp://")
+	if state.Address == e.end.address {
+		state.Address = ""
+	}
 	if e.err != nil {
 		state.Err = e.err.Error()
 		return state
@@ -33,12 +38,19 @@ func (e *Engine) List(ctx context.Context) reconcile.EngineState {
 		state.Err = e.silence(err)
 		return state
 	}
+	e.apart.Store(e.end.onMachine() && hasOwnNetwork(e.end.address))
 	for _, c := range containers {
 		if c.Labels[labelCourier] != "" {
 			continue // it is nobody's consumer, and gone in a moment
 		}
 		state.Containers = append(state.Containers, e.container(c))
 	}
+	showOurs(state.Containers, func(id string) string {
+		if i := slices.IndexFunc(containers, func(c container.Summary) bool { return c.ID == id }); i >= 0 {
+			return containers[i].HostConfig.NetworkMode
+		}
+		return ""
+	})
 	for _, v := range volumes.Volumes {
 		if v != nil {
 			state.Volumes = append(state.Volumes, reconcile.Volume{Name: v.Name, Driver: v.Driver, Labels: v.Labels})
@@ -53,10 +65,10 @@ func (e *Engine) List(ctx context.Context) reconcile.EngineState {
 func (e *Engine) container(s container.Summary) reconcile.Container {
 	c := reconcile.Container{
 		Host: e.host, ID: s.ID, Name: name(s), Image: s.Image, Command: s.Command, Labels: s.Labels,
-		State: s.State, Health: health(s.Status), Addresses: addresses(s),
+		State: s.State, Health: health(s.Status), Created: time.Unix(s.Created, 0), Addresses: addresses(s),
 		Published: e.published(s.Ports),
 	}
-	if s.HostConfig.NetworkMode == "host" && e.end.onMachine() {
+	if s.HostConfig.NetworkMode == "host" && e.end.onMachine() && !e.apart.Load() {
 		c.Addresses = append(c.Addresses, "127.0.0.1")
 	}
 	for _, m := range s.Mounts {
@@ -127,6 +139,8 @@ func (e *Engine) published(ports []container.Port) map[int]string {
 		}
 		host, ip := p.IP, net.ParseIP(p.IP)
 		switch {
+		case e.apart.Load(): // in a network that nothing is known of
+			continue
 		case ip == nil || ip.IsUnspecified():
 			host = e.end.publishedHost()
 		case ip.IsLoopback() && !e.end.onMachine():

@@ -61,6 +61,10 @@ func TestList(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if made, err := time.Parse(time.RFC3339Nano, dockertest.Inspect(t, running.ID).Created); err != nil || !got.Created.Equal(made.Truncate(time.Second)) {
+		t.Errorf("it was created at %s, not %s: %v", made, got.Created, err)
+	}
+	got.Created = time.Time{}
 	want := reconcile.Container{
 		Host: "local", ID: running.ID, Name: running.Name, Image: image, Command: "sleep infinity", State: "running", Health: "healthy",
 		Addresses: []string{dockertest.Address(t, running.ID)},
@@ -186,6 +190,9 @@ func TestPublished(t *testing.T) {
 		e := &Engine{end: endpoint{address: address}}
 		if diff := cmp.Diff(want, e.published(ports)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", address, diff)
+		}
+		if e.apart.Store(true); len(e.published(ports)) > 0 || len(e.ways(reconcile.Container{Addresses: []string{"172.17.0.2"}}, 443)) > 0 {
+			t.Errorf("%s: in a network of its own it is reached from here", address)
 		}
 	}
 }

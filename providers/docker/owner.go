@@ -11,6 +11,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/containerd/errdefs"
 
@@ -44,6 +45,47 @@ func (e *Engine) Owner(ctx context.Context, container, user string) (reconcile.O
 		return reconcile.Owner{}, fmt.Errorf("user %q of container %s: %w", user, container, err)
 	}
 	return o, nil
+}
+
+// maxStarts bounds what is remembered of starts: a watch sees containers come and go for years.
+const maxStarts = 1 << 12
+
+// Started is when a container started last, or when it did once where that is not before since: so a watch does not ask in
+// every pass.
+func (e *Engine) Started(ctx context.Context, container string, since time.Time) (time.Time, error) {
+	if e.err != nil {
+		return time.Time{}, e.err
+	}
+	e.mu.Lock()
+	once, asked := e.starts[container]
+	e.mu.Unlock()
+	if asked && !once.Before(since) {
+		return once, nil
+	}
+	at, err := e.started(ctx, container)
+	if err != nil {
+		return time.Time{}, err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.starts == nil || len(e.starts) == maxStarts {
+		e.starts = map[string]time.Time{}
+	}
+	e.starts[container] = at
+	return at, nil
+}
+
+func (e *Engine) started(ctx context.Context, container string) (time.Time, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	c, err := e.cli.ContainerInspect(ctx, container)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("start of container %s: %w", container, err)
+	}
+	if c.ContainerJSONBase == nil || c.State == nil {
+		return time.Time{}, fmt.Errorf("the engine says nothing about the state of container %s", container)
+	}
+	return time.Parse(time.RFC3339Nano, c.State.StartedAt)
 }
 
 // owner resolves USER[:GROUP] with the account files that read gives.

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/docker/docker/api/types/container"
 
@@ -48,6 +49,48 @@ func TestOwner(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestStarted asks a container when it started until it has since a moment, and then no more.
+func TestStarted(t *testing.T) {
+	e, cli := engine(t)
+	c := serve(t, e, ":8080")
+	inspect := dockertest.Request("GET", "/containers/"+c.ID+"/json")
+	asks := func(since time.Time, want int) time.Time {
+		t.Helper()
+		count := func() (n int) {
+			for _, q := range proxy.Requests() {
+				if inspect.MatchString(q) {
+					n++
+				}
+			}
+			return n
+		}
+		before := count()
+		at, err := Engines{"local": e}.Started(soon(t), "local", c.ID, since)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := count() - before; n != want {
+			t.Errorf("since %s it asked %d times, not %d", since, n, want)
+		}
+		return at
+	}
+	first := asks(time.Time{}, 1)
+	if age := time.Since(first); age < 0 || age > time.Minute {
+		t.Errorf("it started at %s, %s ago", first, age)
+	}
+	asks(first, 0)
+	since := first.Add(time.Nanosecond)
+	asks(since, 1)
+	asks(since, 1)
+	if err := cli.ContainerRestart(t.Context(), c.ID, container.StopOptions{Signal: "KILL"}); err != nil {
+		t.Fatal(err)
+	}
+	if again := asks(since, 1); !again.After(first) {
+		t.Errorf("after a restart it started at %s, first at %s", again, first)
+	}
+	asks(since, 0)
 }
 
 // TestOwnerBehindLinks reads accounts that lie elsewhere in the image, as some images have them, and refuses

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"github.com/docker/docker/api/types/volume"
@@ -21,6 +22,23 @@ type Places struct {
 }
 
 var _ reconcile.Places = Places{}
+
+// sideBySide is with how many engines files are exchanged at once.
+const sideBySide = 32
+
+// beside calls do for each engine and the items that go to it, and returns when all is done.
+func beside[E comparable](items map[E][]int, do func(to E, members []int)) {
+	limit := make(chan struct{}, sideBySide)
+	var all sync.WaitGroup
+	for to, members := range items {
+		all.Go(func() {
+			limit <- struct{}{}
+			defer func() { <-limit }()
+			do(to, members)
+		})
+	}
+	all.Wait()
+}
 
 // way is how a location is reached.
 type way struct {
@@ -116,26 +134,22 @@ func divide[Q, A any](ways []way, items []Q, c carriers[Q, A]) []A {
 			groups[w.courier] = append(groups[w.courier], i)
 		}
 	}
-	var all sync.WaitGroup
-	for engine, members := range groups {
-		all.Go(func() {
-			part := make([]Q, len(members))
-			for n, i := range members {
-				part[n] = items[i]
-				*c.at(&part[n]) = ways[i].at
-			}
-			var got []A
-			if engine == nil {
-				got = c.local(part)
-			} else {
-				got = c.remote(engine, part)
-			}
-			for n, i := range members {
-				answers[i] = got[n]
-			}
-		})
-	}
-	all.Wait()
+	beside(groups, func(engine *Engine, members []int) {
+		part := make([]Q, len(members))
+		for n, i := range members {
+			part[n] = items[i]
+			*c.at(&part[n]) = ways[i].at
+		}
+		var got []A
+		if engine == nil {
+			got = c.local(part)
+		} else {
+			got = c.remote(engine, part)
+		}
+		for n, i := range members {
+			answers[i] = got[n]
+		}
+	})
 	return answers
 }
 
@@ -147,39 +161,38 @@ func repeat[A any](n int, a A) []A {
 	return all
 }
 
-// ways finds the way to each of n locations. An engine is asked for its volumes once, and only if one is needed.
+// ways finds the way to each of n locations. The engines are asked side by side, each for its volumes once, and only if one
+// is needed.
 func (p Places) ways(ctx context.Context, n int, at func(int) reconcile.Location) []way {
-	type listing struct {
-		volumes map[string]*volume.Volume
-		err     error
-	}
-	lists := map[string]listing{}
 	found := make([]way, n)
+	remote := map[string][]int{} // by host
 	for i := range found {
-		l := at(i)
-		if l.Volume == "" && !l.Machine {
+		if l := at(i); l.Volume == "" && !l.Machine {
 			found[i] = way{at: l}
-			continue
-		}
-		e, err := p.Engines.engine(l.Host)
-		if err != nil {
-			found[i] = way{err: err}
-			continue
-		}
-		list, listed := lists[l.Host]
-		if !listed && l.Volume != "" {
-			list.volumes, list.err = e.volumes(ctx)
-			lists[l.Host] = list
-		}
-		switch {
-		case l.Volume == "":
-			found[i] = e.toDirectory(ctx, l)
-		case list.err != nil:
-			found[i] = way{err: list.err}
-		default:
-			found[i] = e.toVolume(ctx, l, list.volumes[l.Volume])
+		} else {
+			remote[l.Host] = append(remote[l.Host], i)
 		}
 	}
+	beside(remote, func(host string, members []int) {
+		e, err := p.Engines.engine(host)
+		var volumes map[string]*volume.Volume
+		var unlisted error
+		if err == nil && slices.ContainsFunc(members, func(i int) bool { return at(i).Volume != "" }) {
+			volumes, unlisted = e.volumes(ctx)
+		}
+		for _, i := range members {
+			switch l := at(i); {
+			case err != nil:
+				found[i] = way{err: err}
+			case l.Volume == "":
+				found[i] = e.toDirectory(ctx, l)
+			case unlisted != nil:
+				found[i] = way{err: unlisted}
+			default:
+				found[i] = e.toVolume(ctx, l, volumes[l.Volume])
+			}
+		}
+	})
 	return found
 }
 

@@ -1,20 +1,22 @@
 package docker
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"net"
+	"regexp"
+	"strconv"
 	"time"
 
 	"github.com/docker/docker/api/types/container"
 
+	"github.com/certwright/certwright/providers/command"
+	"github.com/certwright/certwright/providers/reload"
 	"github.com/certwright/certwright/reconcile"
 	"github.com/certwright/certwright/spec"
 )
-
-// signals are those that may be sent: the ones that some server takes as the request to read its files again.
-var signals = []string{"HUP", "USR1", "USR2"}
 
 // Reload carries out one rung on one container. What a signal or a request really did shows only on the wire;
 // an error means that it was not taken, or that the container died of it.
@@ -36,58 +38,33 @@ func (e *Engine) rung(ctx context.Context, t reconcile.Target, how spec.Reload, 
 	case len(how.Exec) > 0:
 		return e.exec(ctx, t.ID, how)
 	case how.HTTP != nil:
-		return e.request(ctx, how, env)
+		return e.server(env).HTTP(ctx, how, env)
 	}
-	switch how.Preset {
-	case "nginx", "haproxy", "postgres":
-		return e.signal(ctx, t.ID, "HUP")
-	case "redis":
-		return e.redis(ctx, how, env)
+	p, ok := spec.PresetNamed(how.Preset)
+	switch {
+	case !ok:
+		return fmt.Errorf("no way to reload with preset %q", how.Preset)
+	case p.Ask != "":
+		return e.server(env).Ask(ctx, p, how, env)
 	}
-	return fmt.Errorf("no way to reload with preset %q", how.Preset)
+	return e.rung(ctx, t, p.Act, env)
 }
 
-// signal sends a signal to the container's first process, and is an error if the container exits on it: some
-// entry points end on any signal they do not know, and a restart policy would hide it.
-func (e *Engine) signal(ctx context.Context, id, signal string) error {
-	if !slices.Contains(signals, signal) {
-		return fmt.Errorf("signal %q is not one of %v", signal, signals)
-	}
-	watch, stop := context.WithCancel(ctx)
-	defer stop()
-	// The wait begins before the signal, so that an exit is never missed. Its request has been answered, or has
-	// failed, when it returns.
-	late := time.AfterFunc(answerTimeout, stop)
-	exited, failed := e.cli.ContainerWait(watch, id, container.WaitConditionNextExit)
-	if !late.Stop() {
-		return context.DeadlineExceeded
-	}
-	select {
-	case err := <-failed:
-		return err
-	default:
-	}
-	err := e.o.Around.Do("POST /containers/{id}/kill", func() error {
-		ctx, cancel := context.WithTimeout(ctx, answerTimeout)
-		defer cancel()
-		return e.cli.ContainerKill(ctx, id, signal)
-	})
-	if err != nil {
-		return err
-	}
-	select {
-	case r := <-exited:
-		return fmt.Errorf("the container exited on it with code %d%s", r.StatusCode, e.lastWords(ctx, id))
-	case err := <-failed:
-		return fmt.Errorf("whether it survived is unknown: %w", err)
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(e.settle):
-		return nil
+// server is the one in a container, to be asked over its own port.
+func (e *Engine) server(env reconcile.ReloadEnv) reload.Server {
+	return reload.Server{
+		Dial:   func(ctx context.Context, port int) (net.Conn, error) { return e.Dial(ctx, env.Container, port, true) },
+		Secret: e.o.Secret, Now: e.o.Now, Around: e.o.Around,
 	}
 }
 
-// lastWords is the last line of a container's log as the end of a sentence, or "".
+// lastLines are as many of a container's log as are looked through for a cause: a server says why it ends, and then that
+// it ends.
+const lastLines = 20
+
+var cause = regexp.MustCompile(`(?i)fatal|error|emerg`)
+
+// lastWords is the last line of a container's log that tells a cause, or else the last, as the end of a sentence, or "".
 func (e *Engine) lastWords(ctx context.Context, id string) string {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
@@ -95,21 +72,34 @@ func (e *Engine) lastWords(ctx context.Context, id string) string {
 	if err != nil || c.Config == nil {
 		return ""
 	}
-	logs, err := e.cli.ContainerLogs(ctx, id, container.LogsOptions{ShowStdout: true, ShowStderr: true, Tail: "1"})
+	logs, err := e.cli.ContainerLogs(ctx, id, container.LogsOptions{ShowStdout: true, ShowStderr: true, Tail: strconv.Itoa(lastLines)})
 	if err != nil {
 		return "" // the log driver cannot be read
 	}
 	defer logs.Close()
-	said := &head{max: outputMax}
+	said := command.First(lastLines * outputMax)
 	if c.Config.Tty {
-		said.readAll(logs)
+		said.ReadAll(logs)
 	} else {
-		said.readAll(&demux{r: logs, stderr: said})
+		said.ReadAll(&demux{r: logs, stderr: said})
 	}
-	if said.String() == "" {
+	return telling(said.Bytes())
+}
+
+// telling is the end of the sentence for the lines of a log.
+func telling(log []byte) string {
+	last := ""
+	for line := range bytes.Lines(log) {
+		words := command.First(outputMax)
+		_, _ = words.Write(line)
+		if text := words.String(); text != "" && (cause.MatchString(text) || !cause.MatchString(last)) {
+			last = text
+		}
+	}
+	if last == "" {
 		return ""
 	}
-	return fmt.Sprintf("; it last said: %s", said)
+	return "; it last said: " + last
 }
 
 // restart restarts a container with its own stop signal and stop timeout, and returns when it runs again and is

@@ -137,6 +137,10 @@ func TestRestart(t *testing.T) {
 		{"healthy after a second", "echo no > /tmp/up; sleep 1; echo yes > /tmp/up; echo ready", check(`[ "$(cat /tmp/up)" = yes ]`), "", ""},
 		{"never healthy", "echo ready", sick, "", "is unhealthy after the restart"},
 		{"crashes", crash + "; echo ready", nil, "", "exited with code 9 after the restart; it last said: cannot load key"},
+		{
+			"the cause is not the last line", `[ -e /tmp/ran ] && echo 'FATAL: cannot load key' && echo 'database system is shut down' && exit 9; : > /tmp/ran; echo ready`,
+			nil, "", "exited with code 9 after the restart; it last said: FATAL: cannot load key",
+		},
 		{"crashes again and again", crash + "; echo ready", nil, container.RestartPolicyAlways, "exited with code 9 after the restart"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

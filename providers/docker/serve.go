@@ -67,10 +67,10 @@ func carryOut(ctx context.Context, r request, places reconcile.Places) response 
 func ServeDial(ctx context.Context, addresses string, stdin io.Reader, stdout io.Writer) error {
 	conn, err := dialAny(ctx, strings.Split(addresses, ","))
 	if err != nil {
-		return writeFrame(stdout, dialled{Error: err.Error()})
+		return writeFrame(stdout, outcome{Error: err.Error()})
 	}
 	defer conn.Close()
-	if err := writeFrame(stdout, dialled{}); err != nil {
+	if err := writeFrame(stdout, outcome{}); err != nil {
 		return err
 	}
 	go func() {

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/certwright/certwright/providers/command"
 )
 
 // sshDialer reaches an engine over the ssh command of this machine, with its configuration, agent and known
@@ -47,7 +49,7 @@ func dialCommand(name string, args, environ []string) (net.Conn, error) {
 	near, far := net.Pipe()
 	cmd := exec.Command(name, args...)
 	cmd.Env = environ
-	stderr := &head{max: 300}
+	stderr := command.First(300)
 	cmd.Stdout, cmd.Stderr = far, stderr
 	stdin, err := cmd.StdinPipe()
 	if err != nil {

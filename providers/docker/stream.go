@@ -9,6 +9,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/certwright/certwright/providers/command"
 	"github.com/docker/docker/api/types"
 )
 
@@ -76,7 +77,7 @@ type stream struct {
 	types.HijackedResponse
 	name   string // the courier's
 	out    *demux
-	stderr *head
+	stderr *command.Words
 	end    func()
 }
 
@@ -95,6 +96,19 @@ func (s *stream) Close() error {
 	err := s.Conn.Close()
 	s.end()
 	return err
+}
+
+// outcome waits for what the courier says of what it does.
+func (s *stream) outcome(ctx context.Context) error {
+	_ = s.SetDeadline(deadline(ctx, answerTimeout))
+	var o outcome
+	if err := readFrame(s, &o); err != nil {
+		return s.explain(err)
+	}
+	if o.Error != "" {
+		return errors.New(o.Error)
+	}
+	return nil
 }
 
 // explain adds what the courier said before it ended.

@@ -116,8 +116,10 @@ func task(t swarm.Task) (found reconcile.Task, lives bool) {
 	if t.Slot > 0 {
 		slot = strconv.Itoa(t.Slot)
 	}
+	wanted := t.DesiredState == swarm.TaskStateRunning || t.DesiredState == swarm.TaskStateReady // which waits to be started again
 	return reconcile.Task{
-		ID: t.ID, Service: t.ServiceID, Slot: slot, Running: t.Status.State == swarm.TaskStateRunning && t.DesiredState == swarm.TaskStateRunning,
+		ID: t.ID, Service: t.ServiceID, Slot: slot,
+		Wanted: wanted, Running: t.Status.State == swarm.TaskStateRunning && t.DesiredState == swarm.TaskStateRunning,
 		Secrets: references(t.Spec), Addresses: overlays(t),
 	}, true
 }

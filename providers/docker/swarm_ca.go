@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -45,10 +46,14 @@ func (e *Engine) SwarmCA(ctx context.Context) reconcile.SwarmCA {
 		Root: fingerprint(root.Raw), NotAfter: root.NotAfter, Issuer: issuer(is.TLSInfo), Lifetime: is.Spec.CAConfig.NodeCertExpiry,
 		Autolock: is.Spec.EncryptionConfig.AutoLockManagers, Rotating: is.RootRotationInProgress, Forced: is.Spec.CAConfig.ForceRotate, Labels: is.Spec.Labels,
 	}
-	switch {
-	case len(is.Spec.CAConfig.ExternalCAs) > 0:
-		ca.Foreign = "an external CA issues the certificates of its nodes, which is not in this version"
-	case root.Subject.CommonName != swarmRoot:
+	for _, x := range is.Spec.CAConfig.ExternalCAs {
+		with := ca.Root // which is meant where it says nothing (swarmkit, getNormalizedExtCAs)
+		if c, err := firstCertificate(x.CACert); err == nil {
+			with = fingerprint(c.Raw)
+		}
+		ca.External = append(ca.External, reconcile.ExternalCA{URL: shown(x.URL), Root: with})
+	}
+	if len(ca.Signers()) == 0 && root.Subject.CommonName != swarmRoot {
 		ca.Foreign = "its root was given to it, and Swarm would replace it by one of its own"
 	}
 	for _, n := range nodes {
@@ -64,6 +69,15 @@ func (e *Engine) SwarmCA(ctx context.Context) reconcile.SwarmCA {
 	return ca
 }
 
+// shown is an address without the password that whoever gave it to the Swarm may have put there.
+func shown(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return "an address that is none"
+	}
+	return u.Redacted()
+}
+
 func firstCertificate(text string) (*x509.Certificate, error) {
 	block, _ := pem.Decode([]byte(text))
 	if block == nil {
@@ -77,12 +91,21 @@ func fingerprint(der []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
+// rootOf is the fingerprint of the root that is trusted, or "".
+func rootOf(t swarm.TLSInfo) string {
+	c, err := firstCertificate(t.TrustRoot)
+	if err != nil {
+		return ""
+	}
+	return fingerprint(c.Raw)
+}
+
 // issuer stands for a name and a key that sign, or is "".
 func issuer(t swarm.TLSInfo) string {
 	if len(t.CertIssuerSubject) == 0 || len(t.CertIssuerPublicKey) == 0 {
 		return ""
 	}
-	return fingerprint(slices.Concat(t.CertIssuerSubject, t.CertIssuerPublicKey))
+	return reconcile.IssuerOf(t.CertIssuerSubject, t.CertIssuerPublicKey)
 }
 
 // UpdateSwarm changes the CA's part of the Swarm's spec. That is read first and updated under the version that was read,
@@ -97,8 +120,13 @@ func (e *Engine) UpdateSwarm(ctx context.Context, u reconcile.SwarmUpdate) error
 	if err != nil {
 		return errors.New(e.noManager(err))
 	}
-	if is.Spec.CAConfig.ForceRotate != u.Forced || is.RootRotationInProgress {
-		return errors.New("nothing was changed: somebody else has begun to rotate the Swarm's root")
+	switch {
+	case is.Spec.CAConfig.ForceRotate != u.Forced || is.RootRotationInProgress && !u.Rotating:
+		return fmt.Errorf("nothing was changed: somebody else has begun to rotate the Swarm's root: %w", reconcile.ErrChanged)
+	case rootOf(is.TLSInfo) != u.Root:
+		return fmt.Errorf("nothing was changed: the Swarm's root is another one by now: %w", reconcile.ErrChanged)
+	case !is.RootRotationInProgress && u.Rotating:
+		return fmt.Errorf("nothing was changed: the Swarm's root is not being rotated any more: %w", reconcile.ErrChanged)
 	}
 	changed := is.Spec
 	changed.Labels = maps.Clone(changed.Labels)
@@ -107,10 +135,20 @@ func (e *Engine) UpdateSwarm(ctx context.Context, u reconcile.SwarmUpdate) error
 	}
 	maps.Copy(changed.Labels, u.Labels)
 	changed.CAConfig.NodeCertExpiry = cmp.Or(u.Lifetime, changed.CAConfig.NodeCertExpiry)
-	if u.Rotate {
-		changed.CAConfig.ForceRotate++
+	switch ca := &changed.CAConfig; {
+	case u.Rotate:
+		// No certificate is named, since none is shown. An external CA stays, as it has to sign the next root too.
+		ca.ForceRotate++
+	case u.External != nil:
+		root := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: u.External.Root}))
+		ca.SigningCACert = root
+		ca.ExternalCAs = []*swarm.ExternalCA{{Protocol: swarm.ExternalCAProtocolCFSSL, URL: u.External.URL, CACert: root}}
 	}
-	return e.o.Around.Do("POST /swarm/update", func() error {
+	err = e.o.Around.Do("POST /swarm/update", func() error {
 		return e.cli.SwarmUpdate(ctx, is.Version, changed, swarm.UpdateFlags{})
 	})
+	if outOfSequence(err) {
+		return fmt.Errorf("nothing was changed: %w: %w", err, reconcile.ErrChanged)
+	}
+	return err
 }

@@ -45,9 +45,9 @@ func checkSwarmCA(t *testing.T, m dockertest.Manager, engines Engines, meddle fu
 	}
 	is.Spec.Labels = map[string]string{"theirs": "1", "ours": "1"}
 	expect(t, m.Client.SwarmUpdate(t.Context(), is.Version, is.Spec, swarm.UpdateFlags{}), "")
-	expect(t, engines.UpdateSwarm(soon(t), "local", reconcile.SwarmUpdate{Labels: map[string]string{"ours": "2"}, Lifetime: 2 * time.Hour, Rotate: true}), "")
-	err = engines.UpdateSwarm(soon(t), "local", reconcile.SwarmUpdate{Rotate: true})
-	if err == nil || err.Error() != "nothing was changed: somebody else has begun to rotate the Swarm's root" {
+	expect(t, engines.UpdateSwarm(soon(t), "local", reconcile.SwarmUpdate{Root: ca.Root, Labels: map[string]string{"ours": "2"}, Lifetime: 2 * time.Hour, Rotate: true}), "")
+	err = engines.UpdateSwarm(soon(t), "local", reconcile.SwarmUpdate{Root: ca.Root, Rotate: true})
+	if !errors.Is(err, reconcile.ErrChanged) || !strings.HasPrefix(err.Error(), "nothing was changed: somebody else has begun to rotate the Swarm's root") {
 		t.Errorf("a rotation that was begun already: %v", err)
 	}
 	now := rested(t, engines)
@@ -58,14 +58,30 @@ func checkSwarmCA(t *testing.T, m dockertest.Manager, engines Engines, meddle fu
 	// Somebody else is faster.
 	meddle(func() {
 		meddle(nil)
-		expect(t, engines.UpdateSwarm(soon(t), "local", reconcile.SwarmUpdate{Forced: 1, Lifetime: 3 * time.Hour}), "")
+		expect(t, engines.UpdateSwarm(soon(t), "local", reconcile.SwarmUpdate{Root: now.Root, Forced: 1, Lifetime: 3 * time.Hour}), "")
 	})
-	err = engines.UpdateSwarm(soon(t), "local", reconcile.SwarmUpdate{Forced: 1, Rotate: true})
+	err = engines.UpdateSwarm(soon(t), "local", reconcile.SwarmUpdate{Root: now.Root, Forced: 1, Rotate: true})
 	if err == nil || !strings.Contains(err.Error(), "update out of sequence") {
 		t.Errorf("an update of what has changed: %v", err)
 	}
 	if now = rested(t, engines); now.Forced != 1 || now.Lifetime != 3*time.Hour {
 		t.Errorf("after an update of what has changed: %+v", now)
+	}
+
+	// A CA outside gets to sign, and that is not done twice.
+	outside := m.NodeCA(t)
+	to := &reconcile.NodeCA{URL: outside.URL, Root: outside.Root.Raw}
+	expect(t, engines.UpdateSwarm(soon(t), "local", reconcile.SwarmUpdate{Root: now.Root, Forced: 1, External: to}), "")
+	if now = rested(t, engines); now.Root != fingerprint(outside.Root.Raw) || !cmp.Equal(now.Signers(), []string{outside.URL}) || now.Foreign != "" || outside.Signed.Load() == 0 {
+		t.Errorf("with a CA outside, which signed %d certificates: %+v", outside.Signed.Load(), now)
+	}
+	err = engines.UpdateSwarm(soon(t), "local", reconcile.SwarmUpdate{Root: now.Root, Forced: 1, Rotating: true, External: to})
+	if !errors.Is(err, reconcile.ErrChanged) || !strings.HasPrefix(err.Error(), "nothing was changed: the Swarm's root is not being rotated any more") {
+		t.Errorf("what was to end a rotation that is over: %v", err)
+	}
+	expect(t, engines.UpdateSwarm(soon(t), "local", reconcile.SwarmUpdate{Root: now.Root, Forced: 1, Rotate: true}), "")
+	if now = rested(t, engines); now.Forced != 2 || len(now.Signers()) != 0 || now.Foreign != "" {
+		t.Errorf("back from a CA outside: %+v", now)
 	}
 
 	// A root that somebody gave it.
@@ -87,7 +103,7 @@ func checkSwarmCA(t *testing.T, m dockertest.Manager, engines Engines, meddle fu
 	if now = rested(t, engines); now.Root != fingerprint(root.Raw) || now.Foreign != "its root was given to it, and Swarm would replace it by one of its own" {
 		t.Errorf("with another root: %+v", now)
 	}
-	expect(t, engines.UpdateSwarm(soon(t), "local", reconcile.SwarmUpdate{Forced: now.Forced, Lifetime: 4 * time.Hour}), "")
+	expect(t, engines.UpdateSwarm(soon(t), "local", reconcile.SwarmUpdate{Root: now.Root, Forced: now.Forced, Lifetime: 4 * time.Hour}), "")
 	if now = rested(t, engines); now.Root != fingerprint(root.Raw) || now.Lifetime != 4*time.Hour {
 		t.Errorf("another lifetime with another root: %+v", now)
 	}
@@ -113,7 +129,6 @@ func TestSwarmReplies(t *testing.T) {
 		"no root":         {`{}`, `[]`, "engine local: the root of its Swarm: it is no PEM", ""},
 		"no certificate":  {`{"TLSInfo":{"TrustRoot":"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"}}`, `[]`, "engine local: the root of its Swarm: x509: malformed certificate", ""},
 		"no nodes":        {`{"TLSInfo":{"TrustRoot":%q}}`, `nonsense`, "engine local at ", ""},
-		"an external CA":  {`{"TLSInfo":{"TrustRoot":%q},"Spec":{"CAConfig":{"ExternalCAs":[{"URL":"https://ca"}]}}}`, `[]`, "", "an external CA issues"},
 		"a reticent node": {`{"TLSInfo":{"TrustRoot":%q,"CertIssuerSubject":"AAAA","CertIssuerPublicKey":"AAAA"}}`, `[{"ID":"id1"}]`, "", "its root was given to it"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -143,4 +158,56 @@ func reportedBy(ca reconcile.SwarmCA) error {
 		return nil
 	}
 	return errors.New(ca.Err)
+}
+
+// managed is an engine whose manager says this of its Swarm, and takes an update or answers with an error.
+func managed(t *testing.T, is, refusal string) *Engine {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case strings.HasSuffix(r.URL.Path, "/swarm"):
+			_, _ = w.Write([]byte(is))
+		case strings.HasSuffix(r.URL.Path, "/nodes"):
+			_, _ = w.Write([]byte(`[]`))
+		case strings.HasSuffix(r.URL.Path, "/swarm/update") && refusal != "":
+			w.WriteHeader(http.StatusInternalServerError)
+			_, _ = fmt.Fprintf(w, `{"message":%q}`, refusal)
+		}
+	}))
+	t.Cleanup(server.Close)
+	return New("local", Options{Endpoint: strings.Replace(server.URL, "http", "tcp", 1), Getenv: func(string) string { return "" }})
+}
+
+// TestExternalCAs has those that others gave a Swarm: one without a certificate has the present root, and no password is
+// shown.
+func TestExternalCAs(t *testing.T) {
+	pemOf := func(a authority) string {
+		return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.root.Raw}))
+	}
+	root, other := newAuthority(t), newAuthority(t)
+	is := fmt.Sprintf(`{"TLSInfo":{"TrustRoot":%q},"Spec":{"CAConfig":{"ExternalCAs":[
+		{"URL":"https://one"},{"URL":"https://two:s3cret@two/sign","CACert":%q},{"URL":"https://three","CACert":%q},{"URL":"https://f:s3cret@[four"}]}}}`,
+		pemOf(root), pemOf(root), pemOf(other))
+	ca := managed(t, is, "").SwarmCA(soon(t))
+	if want := []string{"https://one", "https://two:xxxxx@two/sign", "an address that is none"}; ca.Err != "" || !cmp.Equal(want, ca.Signers()) {
+		t.Errorf("%s, the signers are %q, want %q", ca.Err, ca.Signers(), want)
+	}
+}
+
+// TestSwarmUpdateComesSecond has somebody else change the Swarm first: that is no failure.
+func TestSwarmUpdateComesSecond(t *testing.T) {
+	for name, row := range map[string]struct {
+		is, refusal string
+		update      reconcile.SwarmUpdate
+	}{
+		"since it was read":    {`{}`, "rpc error: code = Unknown desc = update out of sequence", reconcile.SwarmUpdate{}},
+		"since it was planned": {`{"Spec":{"CAConfig":{"ForceRotate":1}}}`, "", reconcile.SwarmUpdate{}},
+		"it is rotated":        {`{"RootRotationInProgress":true}`, "", reconcile.SwarmUpdate{}},
+		"another root":         {`{}`, "", reconcile.SwarmUpdate{Root: "another"}},
+		"it was rotated":       {`{}`, "", reconcile.SwarmUpdate{Rotating: true}},
+	} {
+		if err := managed(t, row.is, row.refusal).UpdateSwarm(soon(t), row.update); !errors.Is(err, reconcile.ErrChanged) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }

@@ -463,3 +463,23 @@ func TestGive(t *testing.T) {
 		}
 	}
 }
+
+// TestTasks has a row for each way in which a task is wanted, or runs.
+func TestTasks(t *testing.T) {
+	for _, row := range []struct {
+		state, desired          swarm.TaskState
+		wanted, running, living bool
+	}{
+		{swarm.TaskStateRunning, swarm.TaskStateRunning, true, true, true},
+		{swarm.TaskStateStarting, swarm.TaskStateRunning, true, false, true},
+		{swarm.TaskStateReady, swarm.TaskStateReady, true, false, true},
+		{swarm.TaskStateRunning, swarm.TaskStateShutdown, false, false, true},
+		{swarm.TaskStateRunning, swarm.TaskStateRemove, false, false, true},
+		{swarm.TaskStateFailed, swarm.TaskStateRunning, false, false, false},
+	} {
+		got, lives := task(swarm.Task{Status: swarm.TaskStatus{State: row.state}, DesiredState: row.desired})
+		if got.Wanted != row.wanted || got.Running != row.running || lives != row.living {
+			t.Errorf("%s, to be %s: %+v, %v", row.state, row.desired, got, lives)
+		}
+	}
+}

@@ -14,7 +14,7 @@ const (
 	// frameMax bounds one message between certwright and a courier: some thousand places.
 	frameMax = 64 << 20
 	// protocol changes with the messages; a courier of another version is told apart by it.
-	protocol = 1
+	protocol = 2
 )
 
 // request asks a courier for one call of reconcile.Places; the locations are those of its own file system.
@@ -44,15 +44,15 @@ var errTooLarge = errors.New("too large for one message with a courier")
 
 // fault is an error that can travel without losing what callers tell apart.
 type fault struct {
-	Text    string
-	Foreign bool
+	Text             string
+	Foreign, Changed bool
 }
 
 func faultOf(err error) *fault {
 	if err == nil {
 		return nil
 	}
-	return &fault{Text: err.Error(), Foreign: errors.Is(err, reconcile.ErrForeign)}
+	return &fault{Text: err.Error(), Foreign: errors.Is(err, reconcile.ErrForeign), Changed: errors.Is(err, reconcile.ErrChanged)}
 }
 
 func (f *fault) err() error {
@@ -60,19 +60,24 @@ func (f *fault) err() error {
 	case f == nil:
 		return nil
 	case f.Foreign:
-		return foreign(f.Text)
+		return travelled{f.Text, reconcile.ErrForeign}
+	case f.Changed:
+		return travelled{f.Text, reconcile.ErrChanged}
 	}
 	return errors.New(f.Text)
 }
 
-// foreign is an ErrForeign with the text it had at the courier.
-type foreign string
+// travelled is an error with the text it had at the courier.
+type travelled struct {
+	text string
+	is   error
+}
 
-func (f foreign) Error() string { return string(f) }
-func (foreign) Unwrap() error   { return reconcile.ErrForeign }
+func (t travelled) Error() string { return t.text }
+func (t travelled) Unwrap() error { return t.is }
 
-// dialled is the first message of a courier that dials; after one without an error come the bytes themselves.
-type dialled struct{ Error string }
+// outcome is what a courier that does one thing says of it first. After that of one that dials come the bytes themselves.
+type outcome struct{ Error string }
 
 // writeFrame writes a message: its length in four bytes, big endian, then JSON.
 func writeFrame(w io.Writer, message any) error {

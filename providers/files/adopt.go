@@ -68,7 +68,7 @@ func (j *job) setAside() error {
 		return err
 	}
 	for _, name := range names {
-		if err := j.backUp(name, backup); err != nil {
+		if err := j.backUp(p, name, backup); err != nil {
 			return fmt.Errorf("back up %s: %w", name, err)
 		}
 	}
@@ -77,12 +77,16 @@ func (j *job) setAside() error {
 
 // backUp moves one thing, or copies a file whose inode must stay. An earlier try in the same second may have left
 // something of that name in the backup; both are kept.
-func (j *job) backUp(name string, backup *disk.Dir) error {
-	info, err := j.dir.Stat(name)
+func (j *job) backUp(p *place, name string, backup *disk.Dir) error {
+	dir, base, err := p.folder(name)
 	if err != nil {
 		return err
 	}
-	put := func(to string) error { return j.dir.Move(name, backup, to) }
+	info, err := dir.Stat(base)
+	if err != nil {
+		return err
+	}
+	put := func(to string) error { return dir.Move(base, backup, to) }
 	if j.InPlace && info.Kind == reconcile.KindFile && name != manifestName {
 		data, info, err := j.dir.Read(name, maxFile)
 		if err != nil {
@@ -96,9 +100,9 @@ func (j *job) backUp(name string, backup *disk.Dir) error {
 			return backup.SyncFile(to)
 		}
 	}
-	err = put(name)
+	err = put(base)
 	for n := 1; errors.Is(err, fs.ErrExist) && n < 100; n++ {
-		err = put(fmt.Sprintf("%s.%d", name, n))
+		err = put(fmt.Sprintf("%s.%d", base, n))
 	}
 	return err
 }

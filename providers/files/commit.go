@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 
 	"github.com/certwright/certwright/providers/disk"
 	"github.com/certwright/certwright/reconcile"
@@ -22,7 +23,13 @@ func (j *job) commit() error {
 		return err
 	}
 	defer p.close()
+	if err := j.late(p); err != nil { // it was new, or whoever held its lock wrote meanwhile
+		return err
+	}
 	if err := j.refuse(p); err != nil {
+		return err
+	}
+	if err := j.admit(); err != nil {
 		return err
 	}
 	// What the new unit makes superfluous goes before it: a process that is killed right after the commit leaves a
@@ -33,6 +40,25 @@ func (j *job) commit() error {
 		return j.commitPlain(p)
 	}
 	return j.commitAtomic(p)
+}
+
+// admit opens the place's own directory where it keeps a file from whom the file is for.
+func (j *job) admit() error {
+	info, err := j.dir.Self()
+	if err != nil {
+		return err
+	}
+	own := dirState(info)
+	for _, f := range j.Files {
+		if own.Admits(f.Mode, reconcile.Owner{UID: f.UID, GID: f.GID}) {
+			continue
+		}
+		if err := j.dir.Widen(reconcile.DirMode); err != nil {
+			return fmt.Errorf("open the directory to %d:%d, whose %s is in it: %w", f.UID, f.GID, f.Name, err)
+		}
+		return nil
+	}
+	return nil
 }
 
 // commitAtomic makes ..data lead to the new generation, and the names lead through ..data.
@@ -71,11 +97,15 @@ func (j *job) link(target, name string, replace bool) error {
 }
 
 // enter moves a staged file to its name: where nothing may stand, or in one step over something of ours.
-func (j *job) enter(gen *disk.Dir, staged, name string, replace bool) error {
-	if !replace {
-		return appeared(name, gen.Move(staged, j.dir, name))
+func (j *job) enter(gen *disk.Dir, staged string, p *place, name string, replace bool) error {
+	dir, base, err := p.madeFolder(name)
+	if err != nil {
+		return err
 	}
-	return gen.Replace(staged, j.dir, name)
+	if !replace {
+		return appeared(name, gen.Move(staged, dir, base))
+	}
+	return gen.Replace(staged, dir, base)
 }
 
 func appeared(name string, err error) error {
@@ -93,7 +123,7 @@ func (j *job) commitPlain(p *place) error {
 		return err
 	}
 	defer gen.Close()
-	if err := j.enter(gen, claimName, manifestName, p.plain != nil); err != nil {
+	if err := j.enter(gen, claimName, p, manifestName, p.plain != nil); err != nil {
 		return err
 	}
 	for _, f := range j.Files {
@@ -101,7 +131,7 @@ func (j *job) commitPlain(p *place) error {
 		if err != nil {
 			return err
 		}
-		if err := j.put(gen, f, e); err != nil {
+		if err := j.put(gen, p, f, e); err != nil {
 			return err
 		}
 	}
@@ -116,9 +146,9 @@ func (j *job) commitPlain(p *place) error {
 	return gen.Replace(manifestName, j.dir, manifestName)
 }
 
-func (j *job) put(gen *disk.Dir, f reconcile.UnitFile, e entry) error {
+func (j *job) put(gen *disk.Dir, p *place, f reconcile.UnitFile, e entry) error {
 	if !j.InPlace || e.kind != reconcile.KindFile {
-		return j.enter(gen, f.Name, f.Name, e.kind != reconcile.KindAbsent)
+		return j.enter(gen, path.Base(f.Name), p, f.Name, e.kind != reconcile.KindAbsent)
 	}
 	// What is staged has shown that the disk has room for it, and has done its work.
 	j.overwritten = append(j.overwritten, f.Name)
@@ -138,7 +168,7 @@ func (j *job) drop(p *place) error {
 		if !e.ours {
 			continue
 		}
-		if err := absent(j.dir.Remove(name)); err != nil {
+		if err := p.remove(name); err != nil {
 			return err
 		}
 	}

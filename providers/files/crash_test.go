@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -33,6 +34,11 @@ var flows = map[string]struct {
 	"adopt in place":           adopting(adopt, inPlace),
 	"remove atomic":            removing(),
 	"remove plain":             removing(plain),
+	"first with folders":       change(nil, []edit{plain, nested}),
+	"second with folders":      change([]edit{plain, nested}, []edit{plain, renamed, nested}),
+	"plain to folders":         change([]edit{plain}, []edit{plain, nested}),
+	"adopt with folders":       adopting(adopt, plain, nested),
+	"remove with folders":      removing(plain, nested),
 	"first atomic in a folder": change(nil, []edit{func(u *reconcile.Unit) { u.At.Dir, u.At.Sub = filepath.Dir(u.At.Dir), filepath.Base(u.At.Dir) }}),
 }
 
@@ -79,8 +85,9 @@ func adopting(to ...edit) flow {
 	f := change(nil, to)
 	f.before = func(t *testing.T, dir string) {
 		must(t, os.Mkdir(dir, 0o755))
-		for _, name := range []string{"cert.pem", "key.pem"} {
-			must(t, os.WriteFile(filepath.Join(dir, name), []byte("theirs "+name), 0o640))
+		for _, name := range names(unit(dir, "", to...))[1:] {
+			must(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755))
+			must(t, os.WriteFile(filepath.Join(dir, name), []byte("theirs "+filepath.Base(name)), 0o640))
 		}
 	}
 	after := f.after
@@ -122,13 +129,17 @@ type fault struct {
 	at   int
 	kind string
 	dir  string // the place, for the power failure
-	n    int    // effects so far
+
+	mu   sync.Mutex
+	n    int // effects so far
 	dead bool
 }
 
 func (f *fault) around(what string, do func() error) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if f.dead { // a dead process has no effects, not even deferred ones
-		panic(errInjected)
+		return errInjected
 	}
 	here := f.n == f.at
 	f.n++
@@ -147,7 +158,7 @@ func (f *fault) around(what string, do func() error) error {
 		f.loseUnsynced()
 	}
 	f.dead = true
-	panic(errInjected)
+	return errInjected
 }
 
 // loseUnsynced empties the files that are staged: their names were written, their content was not.
@@ -167,16 +178,8 @@ func (f *fault) loseUnsynced() {
 	}
 }
 
-// run does something until it ends or the process would have; it returns what Write said, if it could.
-func (f *fault) run(dir string, do func(l Local, dir string) error) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			if r != any(errInjected) {
-				panic(r)
-			}
-			err = errInjected
-		}
-	}()
+// run does something until it ends or the process would have.
+func (f *fault) run(dir string, do func(l Local, dir string) error) error {
 	return do(local(f.around), dir)
 }
 
@@ -233,7 +236,10 @@ func TestEveryCrash(t *testing.T) {
 // firstSync is the number of the effect that makes durable what is staged, or -1.
 func firstSync(t *testing.T, dir string, do func(l Local, dir string) error) int {
 	first, n, staged := -1, 0, false
+	var mu sync.Mutex
 	must(t, do(local(func(what string, do func() error) error {
+		mu.Lock()
+		defer mu.Unlock()
 		staged = staged || strings.HasPrefix(what, "create "+manifestName)
 		if first < 0 && staged && strings.HasPrefix(what, "sync") {
 			first = n

@@ -38,6 +38,9 @@ type Local struct {
 	// why there is none. Nil takes directories of the machine certwright runs on as they are, and nothing else.
 	Resolve func(reconcile.Location) (string, error)
 
+	// Now is the clock that the file systems' is compared with; nil gives no Evidence.
+	Now func() time.Time
+
 	patience time.Duration // with who holds the lock of a place; 0 for the usual
 }
 
@@ -73,9 +76,9 @@ func (l Local) make(at reconcile.Location) (*disk.Dir, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := l.Disk.MakeUnsynced(path, 0o755)
+	dir, err := l.Disk.MakeUnsynced(path, reconcile.DirMode)
 	return descend(dir, err, at.Sub, func(dir *disk.Dir, name string) (*disk.Dir, error) {
-		return dir.MakeSub(name, 0o755)
+		return dir.MakeSub(name, reconcile.DirMode)
 	})
 }
 

@@ -55,6 +55,14 @@ func unit(dir, version string, change ...func(*reconcile.Unit)) reconcile.Unit {
 
 func plain(u *reconcile.Unit)   { u.Layout = spec.Plain }
 func inPlace(u *reconcile.Unit) { u.Layout, u.InPlace = spec.Plain, true }
+func nested(u *reconcile.Unit) {
+	for i := range u.Files {
+		u.Files[i].Name = "docker/" + u.Files[i].Name
+	}
+	for i := range u.Old {
+		u.Old[i] = "docker/" + u.Old[i]
+	}
+}
 func adopt(u *reconcile.Unit)   { u.Adopt = true }
 func renamed(u *reconcile.Unit) { u.Files[1].Name, u.Old = "renamed.pem", []string{"cert.pem"} }
 
@@ -74,7 +82,9 @@ func write(t *testing.T, l Local, units ...reconcile.Unit) {
 }
 
 func read(u reconcile.Unit) reconcile.PlaceContent {
-	return local(nil).Read(context.Background(), []reconcile.PlaceQuery{{At: u.At, Files: names(u)}}, false)[0]
+	c := local(nil).Read(context.Background(), []reconcile.PlaceQuery{{At: u.At, Files: names(u)}}, false)[0]
+	c.Born = time.Time{} // not every file system tells
+	return c
 }
 
 func remove(l Local, u reconcile.Unit) error {
@@ -95,6 +105,13 @@ func placed(t *testing.T, u reconcile.Unit) {
 // whole is what Read says of a unit that is in place.
 func whole(u reconcile.Unit) reconcile.PlaceContent {
 	want := reconcile.PlaceContent{Exists: true, Mark: &u.Mark, Layout: u.Layout, Files: map[string]reconcile.FileContent{}}
+	if info, err := os.Stat(filepath.Join(u.At.Dir, u.At.Sub)); err == nil {
+		st := info.Sys().(*syscall.Stat_t)
+		want.Dir = reconcile.DirState{Mode: info.Mode().Perm(), UID: int(st.Uid), GID: int(st.Gid)}
+	}
+	if u.Layout == spec.Atomic {
+		want.Generation = 0o755
+	}
 	for _, f := range u.Files {
 		c := reconcile.FileContent{Kind: reconcile.KindFile, Ours: true, Data: f.Data, Mode: f.Mode, UID: f.UID, GID: f.GID}
 		if u.Layout == spec.Atomic {
@@ -255,6 +272,10 @@ func TestWhatCannotBeWrittenIsRefused(t *testing.T) {
 		`no layout "x"`:        func(u *reconcile.Unit) { u.Layout = "x" },
 		"key.pem is there twi": name("key.pem"),
 		`"../x" cannot be`:     name("../x"),
+		`"x/../y" cannot be`:   name("x/../y"),
+		`"x/" cannot be`:       name("x/"),
+		`"x/y/z" cannot be`:    name("x/y/z"),
+		"only the plain layo":  name("x/y"),
 		`"..data" cannot be`:   name("..data"),
 		`"." cannot be`:        name("."),
 		`"" cannot be`:         name(""),

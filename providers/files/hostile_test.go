@@ -188,3 +188,19 @@ func TestOwners(t *testing.T) {
 		t.Errorf("as nobody: %v\n%s", err, out)
 	}
 }
+
+// TestForgedVersion has a mark of a version that nobody comes to: it does not keep everybody else from the place.
+func TestForgedVersion(t *testing.T) {
+	for _, forged := range []string{"9223372036854775807", "1073741825", "-1"} {
+		dir := inMemory(t)
+		write(t, local(unsynced), unit(dir, "1"))
+		path := filepath.Join(dir, dataName, manifestName)
+		is, err := os.ReadFile(path)
+		must(t, err)
+		must(t, os.WriteFile(path, []byte(strings.Replace(string(is), `"files"`, `"version":`+forged+`,"files"`, 1)), 0o644))
+		if m := read(unit(dir, "1")).Mark; m == nil || m.Version != 0 {
+			t.Errorf("%s: the mark is %+v", forged, m)
+		}
+		write(t, local(unsynced), unit(dir, "2", func(u *reconcile.Unit) { u.Mark.Version = 2 }))
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -76,5 +77,38 @@ func TestLockedPlace(t *testing.T) {
 	}
 	if names := leftovers(t, held); len(names) > 0 {
 		t.Errorf("left are %q", names)
+	}
+}
+
+// TestLateInTheMiddle has somebody else write a place after a writer looked at it, as when that one made it, or could not
+// have its lock.
+func TestLateInTheMiddle(t *testing.T) {
+	of := func(version int) func(*reconcile.Unit) {
+		return func(u *reconcile.Unit) { u.Mark.Version = version }
+	}
+	for how, change := range map[string]edit{"atomic": func(*reconcile.Unit) {}, "plain": plain} {
+		for name, before := range map[string]int{"a new place": 0, "a place that is there": 1} {
+			t.Run(how+", "+name, func(t *testing.T) {
+				dir := filepath.Join(inMemory(t), "web")
+				if before > 0 {
+					write(t, local(unsynced), unit(dir, "before", change, of(before)))
+				}
+				impatient := local(unsynced)
+				impatient.patience = time.Millisecond
+				met := false
+				late := local(func(what string, do func() error) error {
+					if strings.HasPrefix(what, "mkdir") && strings.Contains(what, prefix) && !met {
+						met = true
+						write(t, impatient, unit(dir, "newer", change, of(3)))
+					}
+					return unsynced(what, do)
+				})
+				errs := late.Write(t.Context(), []reconcile.Unit{unit(dir, "older", change, of(2))})
+				if !met || !errors.Is(errs[0], reconcile.ErrChanged) {
+					t.Errorf("met: %v, error: %v", met, errs[0])
+				}
+				placed(t, unit(dir, "newer", change, of(3)))
+			})
+		}
 	}
 }

@@ -30,6 +30,7 @@ var generationName = regexp.MustCompile(`^\.\.certwright-[0-9a-f]{8}$`)
 const (
 	maxFile     = 1 << 20  // of a file that is read
 	maxManifest = 64 << 10 // the longest names for 200 files
+	maxVersion  = 1 << 30  // of a mark: more than anybody writes, and far from where numbers turn over
 )
 
 // manifest says whose the files beside it are. It holds nothing about their content.
@@ -64,6 +65,9 @@ func readManifest(dir *disk.Dir) (*manifest, error) {
 	if err := json.Unmarshal(data, &m); err != nil || m.Installation == "" {
 		return nil, errNoManifest
 	}
+	if m.Version < 0 || m.Version > maxVersion { // a container that owns the place can write it
+		m.Version = 0
+	}
 	return &m, nil
 }
 
@@ -90,11 +94,15 @@ type place struct {
 	// strangePlain: what stands at the manifest's name in the place itself is not ours.
 	strangePlain bool
 	other        *reconcile.Mark // of another installation that has placed something here
+	folders      map[string]*disk.Dir
 }
 
 func (p *place) close() {
 	if p.current != nil {
 		p.current.Close()
+	}
+	for _, dir := range p.folders {
+		dir.Close()
 	}
 }
 
@@ -116,8 +124,9 @@ func survey(dir *disk.Dir) (*place, error) {
 
 // missing reports whether the list of the place shows that nothing stood at a name.
 func (p *place) missing(name string) bool {
-	_, there := slices.BinarySearch(p.names, name)
-	return p.listed && !there
+	top, _, _ := strings.Cut(name, "/")
+	_, there := slices.BinarySearch(p.names, top)
+	return p.listed && !there && p.folders[top] == nil
 }
 
 func (p *place) find() error {
@@ -211,7 +220,14 @@ func (p *place) at(name string) (entry, error) {
 	if p.missing(name) {
 		return entry{}, nil
 	}
-	target, err := p.dir.Readlink(name)
+	dir, base, err := p.folder(name)
+	if strange(err) {
+		return entry{kind: reconcile.KindOther}, nil
+	}
+	if err != nil {
+		return entry{}, absent(err)
+	}
+	target, err := dir.Readlink(base)
 	switch {
 	case err == nil:
 		e := entry{kind: reconcile.KindLink, target: target}
@@ -223,7 +239,7 @@ func (p *place) at(name string) (entry, error) {
 	case !errors.Is(err, unix.EINVAL): // not a link
 		return entry{}, err
 	}
-	info, err := p.dir.Stat(name)
+	info, err := dir.Stat(base)
 	if errors.Is(err, fs.ErrNotExist) {
 		return entry{}, nil
 	}
@@ -253,11 +269,16 @@ func (p *place) describe(name string, e entry) string {
 	return name + " is neither file, link nor directory"
 }
 
-// checkName refuses what cannot be the name of a file in a place.
+// checkName refuses what cannot be the name of a file in a place, or in a folder of it.
 func checkName(name string) error {
-	if name == "" || len(name) > 255 || strings.ContainsAny(name, "/\x00") || !utf8.ValidString(name) || strings.HasPrefix(name, "..") ||
-		name == "." || strings.HasPrefix(name, manifestName) {
+	folder, base, nested := strings.Cut(name, "/")
+	if !fits(folder) || nested && !fits(base) {
 		return fmt.Errorf("%q cannot be the name of a placed file", name)
 	}
 	return nil
+}
+
+func fits(part string) bool {
+	return part != "" && len(part) <= 255 && !strings.ContainsAny(part, "/\x00") && utf8.ValidString(part) && !strings.HasPrefix(part, "..") &&
+		part != "." && !strings.HasPrefix(part, manifestName)
 }

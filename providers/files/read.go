@@ -23,6 +23,9 @@ func (l Local) read(q reconcile.PlaceQuery) reconcile.PlaceContent {
 		return content
 	}
 	defer dir.Close()
+	if q.Seen != nil && l.unchanged(dir, q.Files, *q.Seen) {
+		return reconcile.PlaceContent{Evidence: *q.Seen}
+	}
 	content.Exists = true
 	p, err := look(dir)
 	if err != nil {
@@ -31,6 +34,13 @@ func (l Local) read(q reconcile.PlaceQuery) reconcile.PlaceContent {
 	}
 	defer p.close()
 	content.Mark, content.Layout = p.mark(), p.layout()
+	if q.Seen != nil { // before anything is read that it is to stand for
+		content.Evidence = l.evidence(p, q.Files)
+	}
+	if err := p.modes(&content); err != nil {
+		content.Err = err
+		return content
+	}
 	for _, name := range q.Files {
 		if content.Files[name], err = p.file(name); err != nil {
 			content.Err = err
@@ -38,6 +48,25 @@ func (l Local) read(q reconcile.PlaceQuery) reconcile.PlaceContent {
 		}
 	}
 	return content
+}
+
+// modes are those of the place's own directory and of the generation ..data leads to, and when the directory was made.
+func (p *place) modes(c *reconcile.PlaceContent) error {
+	own, err := p.dir.Self()
+	if err != nil {
+		return err
+	}
+	c.Dir, c.Born = dirState(own), own.Born
+	if p.current == nil {
+		return nil
+	}
+	current, err := p.current.Self()
+	c.Generation = current.Mode
+	return err
+}
+
+func dirState(info disk.FileInfo) reconcile.DirState {
+	return reconcile.DirState{Mode: info.Mode, UID: info.UID, GID: info.GID}
 }
 
 // layout is "" for what was interrupted on the way from one to the other, so that it is seen to differ from both.
@@ -56,9 +85,12 @@ func (p *place) layout() spec.Layout {
 func (p *place) file(name string) (reconcile.FileContent, error) {
 	e, err := p.at(name)
 	c := reconcile.FileContent{Kind: e.kind, Ours: e.ours}
-	from := p.dir
+	if err != nil || e.kind == reconcile.KindAbsent || e.kind == reconcile.KindOther {
+		return c, err
+	}
+	from, base, err := p.folder(name)
 	switch {
-	case err != nil || e.kind == reconcile.KindAbsent:
+	case err != nil:
 		return c, err
 	case e.through:
 		if from = p.current; from == nil {
@@ -67,7 +99,7 @@ func (p *place) file(name string) (reconcile.FileContent, error) {
 	case e.kind != reconcile.KindFile:
 		return c, nil
 	}
-	data, info, err := from.Read(name, maxFile)
+	data, info, err := from.Read(base, maxFile)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return reconcile.FileContent{}, nil

@@ -65,10 +65,13 @@ func removeNames(dir *disk.Dir, p *place, names []string) error {
 			return err
 		}
 		if e.ours {
-			if err := absent(dir.Remove(name)); err != nil {
+			if err := p.remove(name); err != nil {
 				return err
 			}
 		}
+	}
+	if err := removeFolders(dir, p); err != nil {
+		return err
 	}
 	if p.data == dataPlaced || p.data == dataVacant {
 		if err := absent(dir.Remove(dataName)); err != nil {

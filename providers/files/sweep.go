@@ -3,6 +3,7 @@ package files
 import (
 	"errors"
 	"io/fs"
+	"path"
 	"slices"
 	"strings"
 
@@ -82,7 +83,7 @@ func removeGeneration(dir *disk.Dir, name, installation string, names []string) 
 		if checkName(file) != nil && file != claimName {
 			continue
 		}
-		if err := emptied(gen.Remove(file)); err != nil {
+		if err := emptied(gen.Remove(path.Base(file))); err != nil {
 			return err
 		}
 	}

@@ -1,7 +1,10 @@
 package files
 
 import (
+	"cmp"
+	"path"
 	"slices"
+	"sync"
 
 	"github.com/certwright/certwright/spec"
 )
@@ -34,25 +37,31 @@ func syncAll(jobs []*job, one func(*job) error) {
 	}
 }
 
+// syncStaged waits for all that is staged at once: a file system writes down together what is waited for together.
 func (j *job) syncStaged() error {
 	gen, err := j.dir.Sub(j.generation)
 	if err != nil {
 		return err
 	}
 	defer gen.Close()
-	names := append(j.wanted(), manifestName)
+	waits := []func() error{gen.Sync, j.dir.Sync}
+	names := []string{manifestName}
+	for _, name := range j.wanted() {
+		names = append(names, path.Base(name))
+	}
 	if j.Layout == spec.Plain {
 		names = append(names, claimName)
 	}
 	for _, name := range names {
-		if err := gen.SyncFile(name); err != nil {
-			return err
-		}
+		waits = append(waits, func() error { return gen.SyncFile(name) })
 	}
-	if err := gen.Sync(); err != nil {
-		return err
+	errs := make([]error, len(waits))
+	var all sync.WaitGroup
+	for i, wait := range waits {
+		all.Go(func() { errs[i] = wait() })
 	}
-	return j.dir.Sync()
+	all.Wait()
+	return cmp.Or(errs...)
 }
 
 func (j *job) syncCommitted() error {
@@ -60,6 +69,9 @@ func (j *job) syncCommitted() error {
 		if err := j.dir.SyncFile(name); err != nil {
 			return err
 		}
+	}
+	if err := syncFolders(j.dir, union(j.wanted(), j.gone)); err != nil {
+		return err
 	}
 	return j.dir.Sync()
 }

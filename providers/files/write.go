@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"path"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -128,6 +130,9 @@ func (j *job) examine() error {
 	}
 	defer p.close()
 	j.fresh = p.mark() == nil
+	if err := j.late(p); err != nil {
+		return err
+	}
 	if j.gone, err = j.unwanted(p); err != nil {
 		return err
 	}
@@ -139,6 +144,16 @@ func (j *job) examine() error {
 		return nil
 	}
 	return j.refuse(p)
+}
+
+// late refuses the unit where a later one is. Of what was interrupted on the way from one layout to the other both count.
+func (j *job) late(p *place) error {
+	for _, m := range []*manifest{p.atomic, p.plain} {
+		if m != nil && m.Version > j.Mark.Version {
+			return fmt.Errorf("in %s is version %d, and this is %d: %w", j.At, m.Version, j.Mark.Version, reconcile.ErrChanged)
+		}
+	}
+	return nil
 }
 
 func (j *job) check() error {
@@ -153,10 +168,13 @@ func (j *job) check() error {
 		if err := checkName(f.Name); err != nil {
 			return err
 		}
-		if seen[f.Name] {
+		if strings.Contains(f.Name, "/") && (j.Layout != spec.Plain || j.InPlace) {
+			return fmt.Errorf("%s: only the plain layout has folders", f.Name)
+		}
+		if seen[path.Base(f.Name)] {
 			return fmt.Errorf("%s is there twice", f.Name)
 		}
-		seen[f.Name] = true
+		seen[path.Base(f.Name)] = true
 	}
 	if len(j.Files) == 0 || j.Mark.Installation == "" {
 		return errors.New("a unit has files and the mark of an installation")
@@ -191,7 +209,7 @@ func (j *job) stage() error {
 		}
 	}
 	for _, f := range j.Files {
-		if err := gen.Create(f.Name, f.Data, f.Mode, f.UID, f.GID); err != nil {
+		if err := gen.Create(path.Base(f.Name), f.Data, f.Mode, f.UID, f.GID); err != nil {
 			return ownerHint(err, f)
 		}
 	}
@@ -206,7 +224,7 @@ func (j *job) begin() (*disk.Dir, error) {
 			return nil, err
 		}
 		j.generation = name
-		gen, err := j.dir.Mkdir(name, 0o755)
+		gen, err := j.dir.Mkdir(name, reconcile.DirMode)
 		if !errors.Is(err, fs.ErrExist) || tries == 8 {
 			return gen, err
 		}

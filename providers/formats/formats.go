@@ -39,6 +39,7 @@ type shape struct {
 	least, most int // certificates
 	key         bool
 	keyFirst    bool
+	context     bool
 }
 
 const many = int(^uint(0) >> 1)
@@ -57,6 +58,8 @@ func shapeOf(c spec.Content) (shape, error) {
 		return shape{least: 1, most: many, key: true}, nil
 	case spec.ContentCombinedKeyFirst:
 		return shape{least: 1, most: many, key: true, keyFirst: true}, nil
+	case spec.ContentContext:
+		return shape{context: true}, nil
 	}
 	return shape{}, fmt.Errorf("content %q is not in this version", string(c))
 }
@@ -75,6 +78,8 @@ func check(c spec.Content, h reconcile.Holding) error {
 		return errors.New("the private key is missing")
 	case !want.key && key != nil:
 		return errors.New("a private key has no place in this content")
+	case want.context != (h.Context != reconcile.DockerContext{}):
+		return errors.New("a docker context is described by itself, and by nothing else")
 	case want.keyFirst != h.KeyFirst:
 		return errors.New("the private key and the certificates are in the wrong order")
 	case key != nil && !isPKCS8(key):
@@ -129,6 +134,8 @@ func (f Formats) encode(c spec.Content, h reconcile.Holding, alias, password str
 		return encodeJKS(h, alias, password, salts)
 	case spec.ContentTrustJKS:
 		return encodeTrustJKS(h.Certificates, alias, password)
+	case spec.ContentContext:
+		return encodeContext(h.Context)
 	}
 	return encodePEM(h), nil
 }
@@ -169,6 +176,8 @@ func decode(c spec.Content, data []byte, password string) (reconcile.Holding, er
 		return decodeJKS(data, password)
 	case spec.ContentTrustJKS:
 		return decodeTrustJKS(data, password)
+	case spec.ContentContext:
+		return decodeContext(data)
 	}
 	return decodePEM(data)
 }

@@ -21,7 +21,7 @@ func same(c spec.Content, a, b reconcile.Holding) bool {
 		a.Certificates, b.Certificates = sorted(a.Certificates), sorted(b.Certificates)
 	}
 	return slices.EqualFunc(a.Certificates, b.Certificates, bytes.Equal) &&
-		bytes.Equal(a.Key.PKCS8(), b.Key.PKCS8()) && a.KeyFirst == b.KeyFirst
+		bytes.Equal(a.Key.PKCS8(), b.Key.PKCS8()) && a.KeyFirst == b.KeyFirst && a.Context == b.Context
 }
 
 func sorted(ders [][]byte) [][]byte {

@@ -21,7 +21,7 @@ import (
 var contents = []spec.Content{
 	spec.ContentCert, spec.ContentChain, spec.ContentFullchain, spec.ContentKey, spec.ContentCA, spec.ContentCombined,
 	spec.ContentCombinedKeyFirst, spec.ContentPKCS12, spec.ContentJKS, spec.ContentTrustPKCS12, spec.ContentTrustJKS,
-	spec.ContentCertDER, spec.ContentKeyDER, spec.ContentCADER,
+	spec.ContentCertDER, spec.ContentKeyDER, spec.ContentCADER, spec.ContentContext,
 }
 
 const (
@@ -61,6 +61,8 @@ func (m material) holding(c spec.Content) reconcile.Holding {
 	case spec.ContentCA, spec.ContentTrustJKS, spec.ContentTrustPKCS12:
 		h.Certificates = [][]byte{m.root, m.other}
 	case spec.ContentKey, spec.ContentKeyDER:
+	case spec.ContentContext:
+		h.Context = reconcile.DockerContext{Name: "core-02", Endpoint: "tcp://core-02:2376"}
 	default:
 		h.Certificates = [][]byte{m.leaf, m.intermediate}
 	}

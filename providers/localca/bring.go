@@ -2,6 +2,7 @@ package localca
 
 import (
 	"crypto"
+	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -26,23 +27,30 @@ func (c *CA) bring(ca spec.CA) (reconcile.Generation, error) {
 	if ca.Local == nil || ca.Local.Certificate == "" {
 		return none, errors.New("it is not one that was brought along")
 	}
-	certFile, err := readFile(ca.Local.Certificate, maxCertificateFile)
+	certFile, keyFile, err := readPair(ca.Local.Certificate, ca.Local.KeyFile)
 	if err != nil {
 		return none, err
 	}
-	keyFile, err := readFile(ca.Local.KeyFile, maxKeyFile)
-	if err != nil {
-		return none, err
+	var issuers []*x509.Certificate
+	if ca.Local.Chain != "" {
+		chainFile, err := readFile(ca.Local.Chain, maxCertificateFile)
+		if err != nil {
+			return none, err
+		}
+		if issuers, err = chainFile.certificates(); err != nil {
+			return none, err
+		}
 	}
-	return c.bringFiles(certFile, keyFile, func() ([]byte, error) { return c.passphrase(ca) })
+	return c.bringFiles(certFile, keyFile, issuers, func() ([]byte, error) { return c.passphrase(ca) })
 }
 
-func (c *CA) bringFiles(certFile, keyFile file, passphrase func() ([]byte, error)) (reconcile.Generation, error) {
+func (c *CA) bringFiles(certFile, keyFile file, issuers []*x509.Certificate, passphrase func() ([]byte, error)) (reconcile.Generation, error) {
 	var none reconcile.Generation
 	certs, err := certFile.certificates()
 	if err != nil {
 		return none, err
 	}
+	certs = append(certs, issuers...)
 	key, err := keyFile.matching(certFile, certs[0].PublicKey, passphrase)
 	if err != nil {
 		return none, err
@@ -87,4 +95,22 @@ func (f file) matching(certFile file, public crypto.PublicKey, passphrase func()
 			f.name, certFile.name, kindOf(key.Public()), kindOf(public))
 	}
 	return key, nil
+}
+
+// Root reads the certificate of a CA of which the key is elsewhere.
+func (c *CA) Root(name string) ([]byte, error) {
+	f, err := readFile(name, maxCertificateFile)
+	if err != nil {
+		return nil, err
+	}
+	certs, err := f.certificates()
+	switch {
+	case err != nil:
+		return nil, err
+	case len(certs) > 1:
+		return nil, fmt.Errorf("%s holds %d certificates: give the one that signs", name, len(certs))
+	case !certs[0].IsCA:
+		return nil, fmt.Errorf("%s is no certificate of a CA", name)
+	}
+	return certs[0].Raw, nil
 }

@@ -341,3 +341,23 @@ func TestEncryptionIsBounded(t *testing.T) {
 		})
 	}
 }
+
+// TestRoot reads the certificate of a CA outside from a file of that and nothing else.
+func TestRoot(t *testing.T) {
+	dir := t.TempDir()
+	cert, key := opensslCA(t, dir, "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256")
+	leaf := filepath.Join(dir, "leaf.pem")
+	openssl(t, "req", "-x509", "-new", "-key", key, "-out", leaf, "-subj", "/CN=leaf", "-addext", "basicConstraints=critical,CA:FALSE")
+	der, err := (&CA{}).Root(cert)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c, err := x509.ParseCertificate(der); err != nil || c.Subject.CommonName != "Company Root" {
+		t.Errorf("%v, %v", c, err)
+	}
+	for file, want := range map[string]string{leaf: "is no certificate of a CA", key: "holds no certificate", filepath.Join(dir, "none"): "no such file"} {
+		if _, err := (&CA{}).Root(file); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error %v, want %q", file, err, want)
+		}
+	}
+}

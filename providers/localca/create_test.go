@@ -154,7 +154,7 @@ func TestCreateRefuses(t *testing.T) {
 		now    time.Time
 		want   string
 	}{
-		"another kind of CA":     {&c, spec.CA{Name: "internal", Other: "acme"}, nil, noon, "not one that certwright makes"},
+		"another kind of CA":     {&c, spec.CA{Name: "internal", Exec: &spec.ExecCA{}}, nil, noon, "not one that certwright makes"},
 		"brought along":          {&c, wantCA(brought), nil, noon, "not one that certwright makes"},
 		"a parent too few":       {&c, wantCA(below("internal")), nil, noon, "its parent"},
 		"a parent too many":      {&c, wantCA(), &root, noon, "its parent"},
@@ -163,7 +163,7 @@ func TestCreateRefuses(t *testing.T) {
 		"long organization":      {&c, wantCA(func(l *spec.LocalCA) { l.Subject.Organization = strings.Repeat("x", 65) }), nil, noon, "subject.organization"},
 		"not UTF-8":              {&c, wantCA(func(l *spec.LocalCA) { l.Subject.Locality = "\xff" }), nil, noon, "subject"},
 		"named like its parent":  {&c, wantCA(below("internal"), func(l *spec.LocalCA) { l.Subject = wantCA().Local.Subject }), &root, noon, "give it another commonName"},
-		"expired parent":         {&c, wantCA(below("internal")), &root, noon.Add(101 * day), "expired on 2027-03-02T12:00:00Z: rotate it"},
+		"expired parent":         {&c, wantCA(below("internal")), &root, noon.Add(101 * day), "expired on 2027-03-02T12:00:00Z: bring a renewed one of the same key, or put another CA beside it"},
 		"parent about to expire": {&c, wantCA(below("internal")), &root, noon.Add(100*day - 30*time.Second), "too soon"},
 		"clock behind":           {&c, wantCA(below("internal")), &root, noon.Add(-2 * time.Hour), "check the clock"},
 		"no randomness":          {&CA{Rand: dry{}}, wantCA(), nil, noon, errSource.Error()},

@@ -61,7 +61,7 @@ func FuzzBring(f *testing.F) {
 		}
 		c := CA{Now: func() time.Time { return noon }}
 		began := time.Now()
-		g, err := c.bringFiles(file{"ca.pem", cert}, file{"key.pem", key}, func() ([]byte, error) { return []byte(secret), nil })
+		g, err := c.bringFiles(file{"ca.pem", cert}, file{"key.pem", key}, nil, func() ([]byte, error) { return []byte(secret), nil })
 		if took := time.Since(began); took > 10*time.Second {
 			t.Errorf("it took %s", took)
 		}

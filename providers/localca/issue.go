@@ -45,6 +45,17 @@ func (c *CA) Client(by reconcile.Generation, now time.Time) (reconcile.Issued, e
 }
 
 func (c *CA) issue(id spec.Identity, g reconcile.Generation, reuse reconcile.PrivateKey, now time.Time) (reconcile.Issued, error) {
+	key, pkcs8, err := leafKey(id.Key, reuse)
+	if err != nil {
+		return reconcile.Issued{}, err
+	}
+	issued, err := c.certify(id, key.Public(), g, now)
+	issued.Key = pkcs8
+	return issued, err
+}
+
+// certify signs a certificate of a key, of which the private half may be anywhere.
+func (c *CA) certify(id spec.Identity, key crypto.PublicKey, g reconcile.Generation, now time.Time) (reconcile.Issued, error) {
 	var none reconcile.Issued
 	by, err := c.open(g)
 	if err != nil {
@@ -60,22 +71,18 @@ func (c *CA) issue(id spec.Identity, g reconcile.Generation, reuse reconcile.Pri
 	if template.NotBefore, template.NotAfter, err = by.validity(id.Lifetime, now); err != nil {
 		return none, err
 	}
-	key, pkcs8, err := leafKey(id.Key, reuse)
-	if err != nil {
-		return none, err
-	}
-	if _, ok := key.Public().(*rsa.PublicKey); ok && id.Usage(spec.Server) {
+	if _, ok := key.(*rsa.PublicKey); ok && id.Usage(spec.Server) {
 		// TLS 1.2 without forward secrecy needs it of a server; it is at odds with clientAuth alone (RFC 5280
 		// section 4.2.1.12).
 		template.KeyUsage |= x509.KeyUsageKeyEncipherment
 	}
-	template.SubjectKeyId = keyID(key.Public())
+	template.SubjectKeyId = keyID(key)
 	template.AuthorityKeyId = by.keyID
-	der, err := x509.CreateCertificate(rand.Reader, template, by.cert, key.Public(), by.signer)
+	der, err := x509.CreateCertificate(rand.Reader, template, by.cert, key, by.signer)
 	if err != nil {
 		return none, err
 	}
-	if err := confirm(der, template, by, key.Public()); err != nil {
+	if err := confirm(der, template, by, key); err != nil {
 		return none, err
 	}
 	return reconcile.Issued{
@@ -83,7 +90,6 @@ func (c *CA) issue(id spec.Identity, g reconcile.Generation, reuse reconcile.Pri
 		Certificate: der,
 		Chain:       by.path,
 		Root:        g.Root(),
-		Key:         pkcs8,
 		CA:          id.CA.Name,
 		IssuerKeyID: hex.EncodeToString(by.keyID),
 		NotBefore:   template.NotBefore,

@@ -117,7 +117,7 @@ func isCA(cert *x509.Certificate) error {
 func (by *issuer) validAt(now time.Time) error {
 	for _, cert := range by.chain {
 		if now.After(cert.NotAfter) {
-			return fmt.Errorf("%s expired on %s: rotate it, or bring a renewed one", caName(cert), date(cert.NotAfter))
+			return fmt.Errorf("%s expired on %s: bring a renewed one of the same key, or put another CA beside it (docs/tls-yaml.md)", caName(cert), date(cert.NotAfter))
 		}
 		if now.Before(cert.NotBefore) {
 			return fmt.Errorf("%s is not valid before %s, and it is %s here: check the clock",
@@ -138,7 +138,7 @@ func (by *issuer) validity(life time.Duration, now time.Time) (notBefore, notAft
 	}
 	left := by.notAfter.Sub(now)
 	if left < min(minLife, life) {
-		return time.Time{}, time.Time{}, fmt.Errorf("%s ends on %s, too soon to sign by it: rotate it, or bring a renewed one",
+		return time.Time{}, time.Time{}, fmt.Errorf("%s ends on %s, too soon to sign by it: bring a renewed one of the same key, or put another CA beside it (docs/tls-yaml.md)",
 			caName(by.cert), date(by.notAfter))
 	}
 	notBefore, notAfter, err = validity(min(life, left), now)

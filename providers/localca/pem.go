@@ -47,6 +47,14 @@ func readFile(name string, limit int64) (file, error) {
 	return file{name, data}, nil
 }
 
+// readPair reads the file of a certificate and that of its key.
+func readPair(certificate, key string) (certFile, keyFile file, err error) {
+	if certFile, err = readFile(certificate, maxCertificateFile); err == nil {
+		keyFile, err = readFile(key, maxKeyFile)
+	}
+	return certFile, keyFile, err
+}
+
 // blocks decodes all of a file's PEM. A block that does not decode is an error: leaving it out would make
 // another certificate the first.
 func (f file) blocks() ([]*pem.Block, error) {

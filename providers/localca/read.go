@@ -27,11 +27,7 @@ func (c *CA) read(id spec.Identity) (reconcile.Issued, error) {
 	if id.From == nil {
 		return none, errors.New("it has no files to be read from")
 	}
-	certFile, err := readFile(id.From.Certificate, maxCertificateFile)
-	if err != nil {
-		return none, err
-	}
-	keyFile, err := readFile(id.From.Key, maxKeyFile)
+	certFile, keyFile, err := readPair(id.From.Certificate, id.From.Key)
 	if err != nil {
 		return none, err
 	}

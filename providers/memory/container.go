@@ -6,6 +6,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/certwright/certwright/reconcile"
 	"github.com/certwright/certwright/spec"
@@ -26,9 +27,11 @@ type Container struct {
 // container is one with what happened to it.
 type container struct {
 	Container
-	pins   map[string]*file // single files it mounts, by where
-	loaded *loaded
-	first  *loaded // what its server started with the first time
+	pins    map[string]*file  // single files it mounts, by where
+	dirs    map[string]*place // directories it mounts, by where
+	started time.Time
+	loaded  *loaded
+	first   *loaded // what its server started with the first time
 }
 
 // Create makes a container that does not run and returns its id. Volumes it mounts are made, as Docker does.
@@ -119,7 +122,7 @@ func (w *World) with(id string, do func(*container) error) error {
 
 func (w *World) start(c *container) error {
 	w.pin(c)
-	c.State, c.loaded = "running", nil
+	c.State, c.loaded, c.started = "running", nil, w.Now()
 	if c.Server == nil {
 		return nil
 	}
@@ -138,13 +141,16 @@ func (w *World) start(c *container) error {
 	return nil
 }
 
-// pin holds on to the single files a container mounts, as they are now. Where a mount's source is missing, Docker
+// pin holds on to the directories and single files a container mounts, as they are now. Where a mount's source is missing, Docker
 // makes a directory of it.
 func (w *World) pin(c *container) {
-	c.pins = map[string]*file{}
+	c.pins, c.dirs = map[string]*file{}, map[string]*place{}
 	for _, m := range c.Mounts {
 		if m.Type != "bind" {
 			continue
+		}
+		if p := w.places[physical(reconcile.Location{Host: c.Host, Dir: m.Source})]; p != nil {
+			c.dirs[m.Destination] = p
 		}
 		parent := w.places[physical(reconcile.Location{Host: c.Host, Dir: path.Dir(m.Source)})]
 		if parent == nil {
@@ -193,10 +199,26 @@ func (w *World) lookUp(c *container, name string) *file {
 	if best.Type == "volume" {
 		at.Dir, at.Volume = "", best.Name
 	}
-	if p := w.places[physical(at)]; p != nil {
-		return p.resolve(base)
+	p := w.places[physical(at)]
+	if held := c.dirs[dir]; held != nil {
+		p = held
 	}
-	return nil
+	switch {
+	case p == nil:
+		return nil
+	case p.shut(c.User, base):
+		return &file{} // nobody but root could read that
+	}
+	return p.resolve(base)
+}
+
+// shut reports whether a directory on the way to a name keeps a user out.
+func (p *place) shut(by reconcile.Owner, name string) bool {
+	dirs := []reconcile.DirState{p.dir}
+	if n := p.names[name]; n != nil && n.through && p.atomic != nil {
+		dirs = append(dirs, reconcile.DirState{Mode: p.atomic.mode})
+	}
+	return slices.ContainsFunc(dirs, func(d reconcile.DirState) bool { return !d.Admits(0o600, by) })
 }
 
 func (f *file) readable(by reconcile.Owner) bool {

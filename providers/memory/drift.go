@@ -15,9 +15,27 @@ func (w *World) Edit(at reconcile.Location, name string, data []byte) bool {
 	return w.drift(at, name, func(_ *place, f *file) { f.data = slices.Clone(data) })
 }
 
-// Chmod changes a file's mode.
+// Chmod changes a file's mode, or that of the directory: "." is the place's own, "..data" its generation's.
 func (w *World) Chmod(at reconcile.Location, name string, mode fs.FileMode) bool {
+	if name == "." || name == "..data" {
+		return w.chmodDir(at, name, mode)
+	}
 	return w.drift(at, name, func(_ *place, f *file) { f.mode = mode })
+}
+
+func (w *World) chmodDir(at reconcile.Location, name string, mode fs.FileMode) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	p := w.places[physical(at)]
+	switch {
+	case p == nil, name == "..data" && p.atomic == nil:
+		return false
+	case name == "..data":
+		p.atomic.mode = mode
+	default:
+		p.dir.Mode = mode
+	}
+	return true
 }
 
 // Chown changes a file's owner.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/certwright/certwright/reconcile"
 	"github.com/certwright/certwright/spec"
@@ -72,6 +73,17 @@ func (w *World) Owner(_ context.Context, host, id, user string) (reconcile.Owner
 		return o, nil
 	}
 	return o, fmt.Errorf("container %s has no user %q", c.Name, user)
+}
+
+// Started implements reconcile.Engines.
+func (w *World) Started(_ context.Context, host, id string, _ time.Time) (time.Time, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	c, err := w.find(host, id)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return c.started, nil
 }
 
 // find finds a container of an engine that answers.
@@ -149,15 +161,18 @@ func (w *World) Reload(_ context.Context, t reconcile.Target, how spec.Reload, _
 }
 
 func effectOf(how spec.Reload) string {
+	p, known := spec.PresetNamed(how.Preset)
 	switch {
+	case known && p.Ask != "":
+		return p.Ask
+	case known:
+		return effectOf(p.Act)
 	case how.Restart:
 		return "POST /containers/{id}/restart"
 	case len(how.Exec) > 0:
 		return "POST /exec/{id}/start"
 	case how.HTTP != nil:
 		return "HTTP " + how.HTTP.Method
-	case how.Preset == "redis":
-		return "CONFIG SET tls-cert-file"
 	}
 	return "POST /containers/{id}/kill"
 }

@@ -1,7 +1,7 @@
 // Package memory is a whole world in memory, for tests: a store, places, engines with containers and servers in
 // them, and the wire.
 //
-// A World implements reconcile.Store, Places, Engines and Prober. Every change those make goes through
+// A World implements reconcile.Store, Places, Engines, Daemons and Prober. Every change those make goes through
 // World.Around under the kind of name the real providers use, so that a test can refuse it, lose its reply, or end
 // the run before or after it. The changes that people and other programs make (Edit, Delete, Create, Start, …) do
 // not.
@@ -35,6 +35,7 @@ type World struct {
 	writing    map[reconcile.Location]bool
 	strangers  []stranger
 	broken     []string
+	dockerd    *dockerd
 	ids        int
 }
 
@@ -43,6 +44,7 @@ var (
 	_ reconcile.Places  = (*World)(nil)
 	_ reconcile.Engines = (*World)(nil)
 	_ reconcile.Prober  = (*World)(nil)
+	_ reconcile.Daemons = (*World)(nil)
 )
 
 // New makes a world. now dates containers.

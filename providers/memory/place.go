@@ -9,6 +9,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/certwright/certwright/reconcile"
 	"github.com/certwright/certwright/spec"
@@ -16,6 +17,8 @@ import (
 
 // place is a directory that certwright may use.
 type place struct {
+	dir    reconcile.DirState
+	born   time.Time
 	names  map[string]*node
 	atomic *generation // what ..data leads to
 	plain  *manifest
@@ -44,6 +47,7 @@ type manifest struct {
 
 type generation struct {
 	manifest
+	mode fs.FileMode
 	held map[string]*file
 }
 
@@ -105,7 +109,10 @@ func (p *place) read(names []string) reconcile.PlaceContent {
 	if p == nil {
 		return c
 	}
-	c.Mark = p.mark()
+	c.Mark, c.Dir, c.Born = p.mark(), p.dir, p.born
+	if p.atomic != nil {
+		c.Generation = p.atomic.mode
+	}
 	switch {
 	case c.Mark == nil, p.atomic != nil && p.plain != nil: // from one layout to the other
 	case p.atomic != nil:

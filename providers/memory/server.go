@@ -21,6 +21,7 @@ const (
 	Lies     Behaviour = "lies"     // never, and not on a restart either: it serves a copy made at its first start
 	Crashes  Behaviour = "crashes"  // it exits when it is restarted with another certificate
 	Dies     Behaviour = "dies"     // it exits on any signal
+	Breaks   Behaviour = "breaks"   // as Reloads, but files that are no pair leave it with none
 	Notices  Behaviour = "notices"  // by itself, whenever someone connects
 )
 
@@ -100,15 +101,16 @@ func certificates(bundle []byte) ([]*x509.Certificate, error) {
 // reload is what a running server makes of a rung. A pair it cannot load leaves it with the one it has.
 func (w *World) reload(c *container, how spec.Reload) error {
 	s := c.Server
-	signalled := how.Signal != "" || how.Preset != "" && how.Preset != "redis"
+	p, _ := spec.PresetNamed(how.Preset)
+	signalled := how.Signal != "" || p.Act.Signal != ""
 	switch {
 	case s == nil:
 	case s.Behaviour == Dies && signalled:
 		c.State, c.loaded = "exited", nil
 		return errors.New("the container exited on it")
-	case s.Behaviour != Reloads, how.Signal != "" && how.Signal != s.signal():
+	case s.Behaviour != Reloads && s.Behaviour != Breaks, how.Signal != "" && how.Signal != s.signal():
 	default:
-		if l, err := w.loadServer(c); err == nil {
+		if l, err := w.loadServer(c); err == nil || s.Behaviour == Breaks {
 			c.loaded = l
 		}
 	}

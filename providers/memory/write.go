@@ -69,6 +69,12 @@ func (w *World) write(at reconcile.Location, u reconcile.Unit) error {
 			return err
 		}
 	}
+	if shut := w.peek(func() bool { return !p.admits(u) }); shut {
+		err := w.effect("chmod "+u.At.String(), func() error { p.dir.Mode |= reconcile.DirMode; return nil })
+		if err != nil {
+			return err
+		}
+	}
 	if u.Layout == spec.Plain {
 		return w.commitPlain(p, u, staged)
 	}
@@ -85,7 +91,7 @@ func fits(u reconcile.Unit) error {
 	}
 	seen := map[string]bool{}
 	for _, f := range u.Files {
-		if f.Name == "" || f.Name == "." || strings.HasPrefix(f.Name, "..") || strings.ContainsAny(f.Name, "/\x00") || seen[f.Name] {
+		if f.Name == "" || f.Name == "." || strings.HasPrefix(f.Name, "..") || strings.Contains(f.Name, "\x00") || strings.Contains(f.Name, "/") && u.Layout != spec.Plain || seen[f.Name] {
 			return fmt.Errorf("%q cannot be the name of a placed file, or is there twice", f.Name)
 		}
 		seen[f.Name] = true
@@ -98,7 +104,7 @@ func (w *World) makePlace(at reconcile.Location) *place {
 	if p := w.places[at]; p != nil {
 		return p
 	}
-	p := &place{names: map[string]*node{}, backup: map[string][]*node{}}
+	p := &place{born: w.Now(), dir: reconcile.DirState{Mode: reconcile.DirMode}, names: map[string]*node{}, backup: map[string][]*node{}}
 	w.places[at] = p
 	for other, q := range w.places {
 		if other.Host != at.Host || other.Volume != "" || at.Volume != "" || other == at {
@@ -116,7 +122,7 @@ func (w *World) makePlace(at reconcile.Location) *place {
 
 // stage copies the files of a unit. An owner of -1 is left as it comes, which is root here.
 func stage(u reconcile.Unit) *generation {
-	g := &generation{manifest: manifest{mark: u.Mark}, held: map[string]*file{}}
+	g := &generation{manifest: manifest{mark: u.Mark}, mode: reconcile.DirMode, held: map[string]*file{}}
 	for _, f := range u.Files {
 		g.files = append(g.files, f.Name)
 		g.held[f.Name] = &file{data: slices.Clone(f.Data), mode: f.Mode, uid: max(f.UID, 0), gid: max(f.GID, 0)}
@@ -125,10 +131,20 @@ func stage(u reconcile.Unit) *generation {
 }
 
 func (p *place) refuse(u reconcile.Unit) error {
+	if m := p.mark(); m != nil && m.Installation == u.Mark.Installation && m.Version > u.Mark.Version {
+		return fmt.Errorf("in %s is a later version: %w", u.At, reconcile.ErrChanged)
+	}
 	if what := p.foreign(u); what != "" && !u.Adopt {
 		return fmt.Errorf("in %s %s: %w", u.At, what, reconcile.ErrForeign)
 	}
 	return nil
+}
+
+// admits reports whether the directory keeps no file of a unit from whom it is for.
+func (p *place) admits(u reconcile.Unit) bool {
+	return !slices.ContainsFunc(u.Files, func(f reconcile.UnitFile) bool {
+		return !p.dir.Admits(f.Mode, reconcile.Owner{UID: f.UID, GID: f.GID})
+	})
 }
 
 // setAside moves what is foreign at the unit's names into the backup.

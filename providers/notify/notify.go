@@ -2,11 +2,12 @@
 package notify
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 
 	"github.com/fsnotify/fsnotify"
@@ -27,7 +28,10 @@ type Watcher struct {
 }
 
 // place is a directory as it was left.
-type place struct{ inner, print string }
+type place struct {
+	inner string
+	print [sha256.Size]byte
+}
 
 // New makes a watcher that calls say, from a goroutine of its own, with each directory that is not as it was left; "" says
 // that it may be any of them. Close ends it.
@@ -109,12 +113,17 @@ func (n *Watcher) Left(dirs []string, changed func(dir string) bool) error {
 func (n *Watcher) follow(dir string) error {
 	n.leave(dir)
 	p := place{inside(dir), printOf(dir)}
-	n.places[dir], n.inner[p.inner] = p, dir
+	n.places[dir] = p
 	err := n.w.Add(filepath.Dir(dir))
 	if errors.Is(err, os.ErrNotExist) {
 		err = nil
 	}
-	for _, d := range []string{dir, p.inner} {
+	watched := []string{dir}
+	if p.inner != "" {
+		n.inner[p.inner] = dir
+		watched = append(watched, p.inner)
+	}
+	for _, d := range watched {
 		if e := n.w.Add(d); e != nil && !errors.Is(e, os.ErrNotExist) {
 			err = errors.Join(err, e)
 		}
@@ -172,33 +181,40 @@ func (n *Watcher) look(dir string) {
 	}
 }
 
-// inside is where the ..data of a place leads to.
+// inside is the directory in a place that its ..data leads to, or is "": a container that owns the place can lead it anywhere.
 func inside(dir string) string {
 	target, err := os.Readlink(filepath.Join(dir, "..data"))
-	if err != nil || !filepath.IsLocal(target) {
-		return filepath.Join(dir, "..data")
+	if err != nil || !filepath.IsLocal(target) || target != filepath.Base(target) {
+		return ""
 	}
-	return filepath.Join(dir, target)
+	path := filepath.Join(dir, target)
+	if info, err := os.Lstat(path); err != nil || !info.IsDir() {
+		return ""
+	}
+	return path
 }
 
 // printOf tells what is in a directory from what was there before: every change of a file or of its mode or owner gives it
 // another time of change (inode(7), ctime).
-func printOf(dir string) string {
-	var s strings.Builder
+func printOf(dir string) [sha256.Size]byte {
+	s := sha256.New()
 	for _, d := range []string{dir, inside(dir)} {
-		stat(&s, d)
+		if d == "" {
+			break
+		}
+		stat(s, d)
 		names, _ := os.ReadDir(d)
 		for _, f := range names {
-			stat(&s, filepath.Join(d, f.Name()))
+			stat(s, filepath.Join(d, f.Name()))
 		}
 	}
-	return s.String()
+	return [sha256.Size]byte(s.Sum(nil))
 }
 
-func stat(s *strings.Builder, path string) {
+func stat(s io.Writer, path string) {
 	var is unix.Stat_t
 	if err := unix.Lstat(path, &is); err != nil {
-		s.WriteString(path + " " + err.Error() + "\n")
+		fmt.Fprintln(s, path, err)
 		return
 	}
 	fmt.Fprintln(s, path, is.Dev, is.Ino, is.Ctim.Sec, is.Ctim.Nsec)

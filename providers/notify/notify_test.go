@@ -224,3 +224,31 @@ func TestOverflow(t *testing.T) {
 	}
 	t.Error("it says nothing of what was lost")
 }
+
+// TestLinkedAway has a container that owns a place lead it to a directory of the machine: that is none of its, and is neither
+// listened to nor looked into.
+func TestLinkedAway(t *testing.T) {
+	for name, lead := range map[string]func(dir, outside string) error{
+		"at once": func(dir, outside string) error { return os.Symlink(outside, filepath.Join(dir, "..data")) },
+		"to what is above it": func(dir, outside string) error {
+			return errors.Join(os.Remove(outside), os.Symlink(filepath.Dir(dir), outside), os.Symlink("..", filepath.Join(dir, "..data")))
+		},
+		"by a link beside it": func(dir, outside string) error {
+			return errors.Join(os.Symlink(outside, filepath.Join(dir, "beside")), os.Symlink("beside", filepath.Join(dir, "..data")))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, outside := newScene(t, 2), t.TempDir()
+			s.do(os.Remove(filepath.Join(s.dirs[0], "..data")))
+			s.do(lead(s.dirs[0], outside))
+			s.left(s.dirs)
+			s.take()
+			before := printOf(s.dirs[0])
+			s.do(os.WriteFile(filepath.Join(outside, "theirs"), nil, 0o644))
+			s.silent("a directory that is linked to")
+			if printOf(s.dirs[0]) != before {
+				t.Error("it looked into it")
+			}
+		})
+	}
+}

@@ -69,7 +69,7 @@ func TestNoHandshake(t *testing.T) {
 			func(ctx context.Context) (net.Conn, error) { <-ctx.Done(); return nil, ctx.Err() }, "tls", short, "no connection within 300ms",
 		},
 		"dial error":            {fails(errors.New("container web has\nno address")), "tls", 0, "container web has no address"},
-		"an unknown protocol":   {says(""), "smtp", 0, `no probe speaks the protocol "smtp": use tls, postgres or redis`},
+		"an unknown protocol":   {says(""), "pop3", 0, `no probe speaks the protocol "pop3": use one of amqp, imap, ldap, mqtt, mysql, nats, postgres, redis, smtp, tls`},
 		"postgres without TLS":  {says("N"), "postgres", 0, "the server refuses TLS: ssl is off"},
 		"postgres with error":   {says("Esorry, too many clients already\x00"), "postgres", 0, "the server answered the request for TLS with an error: see its log"},
 		"postgres is HTTP":      {says("HTTP/1.1 400 Bad Request\r\n\r\n"), "postgres", 0, "the server does not speak PostgreSQL"},

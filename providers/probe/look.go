@@ -66,6 +66,9 @@ func (t target) look(ctx context.Context, client *tls.Certificate) look {
 	defer func() { _ = conn.Close() }()
 	l.proved, l.completed = true, true
 	switch {
+	case !t.asks() && t.Protocol == wire.MySQL:
+		// Connections that end before a login are counted, and a hundred of them block the host (max_connect_errors).
+		_, _ = t.ask(ctx, raw, conn)
 	case !t.asks():
 	case !l.requested:
 		l.answer = reconcile.LetIn

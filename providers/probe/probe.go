@@ -34,7 +34,7 @@ var _ reconcile.Prober = Prober{}
 
 // Probe looks at one server. What the server showed is reported whatever became of the client: a certificate that
 // has expired or a client that was refused leave Err empty. A client is refused when the server says so (a TLS
-// alert, HTTP 400 in nginx's words, PostgreSQL's error class 28) or, having asked for a certificate, closes the
+// alert, HTTP 400 in nginx's words, an error of a database at the login, words of a mail server about the certificate) or, having asked for a certificate, closes the
 // connection before its first byte; a server that asks for none lets everyone in.
 //
 // With clientAuth none nothing is asked about clients, and a server that refuses one is still seen.
@@ -61,8 +61,8 @@ func (Prober) Probe(ctx context.Context, r reconcile.ProbeRequest) reconcile.Ser
 	return served
 }
 
-// aim fills in what a request leaves open: PostgreSQL's user is the good client's common name, else postgres, and
-// its database the user. The error says why there is no good client.
+// aim fills in what a request leaves open: the user is the good client's common name, else postgres or, for MySQL, root;
+// PostgreSQL's database is the user. The error says why there is no good client.
 func aim(r reconcile.ProbeRequest) (target, error) {
 	if r.Protocol == "" {
 		r.Protocol = wire.TLS
@@ -77,6 +77,10 @@ func aim(r reconcile.ProbeRequest) (target, error) {
 	q := wire.Question{Protocol: r.Protocol, Host: r.ServerName, User: r.User, Database: r.Database}
 	if q.User == "" && good != nil {
 		q.User = good.Leaf.Subject.CommonName
+	}
+	if r.Protocol == wire.MySQL {
+		q.User = cmp.Or(q.User, "root")
+		return target{r, q, good}, err
 	}
 	q.User = cmp.Or(q.User, "postgres")
 	q.Database = cmp.Or(q.Database, q.User)
@@ -105,6 +109,9 @@ func (t target) clients(ctx context.Context, s *reconcile.Served, first look, go
 		without = t.look(ctx, nil)
 	}
 
+	if errors.Is(without.err, wire.ErrLogin) && s.Accepted != reconcile.LetIn {
+		without.answer = reconcile.NotAsked // the account may want a password, and not a certificate
+	}
 	s.Without = without.answer
 	want := reconcile.Refused
 	if t.ClientAuth == spec.ClientAuthOptional {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"encoding/binary"
+	"maps"
 	"slices"
 	"time"
 )
@@ -158,10 +159,10 @@ func list[T any](c *codec, p *[]T, each func(*codec, *T)) {
 	if n > 0 {
 		*p = make([]T, 0, min(n, 16))
 	}
+	var none T
 	for i := 0; i < n && c.err == nil; i++ {
-		var v T
-		each(c, &v)
-		*p = append(*p, v)
+		*p = append(*p, none)
+		each(c, &(*p)[i])
 	}
 }
 
@@ -169,24 +170,19 @@ func list[T any](c *codec, p *[]T, each func(*codec, *T)) {
 // comes twice.
 func table[K comparable, V any](c *codec, p *map[K]V, compare func(a, b K) int, key func(*codec, *K), value func(*codec, *V)) {
 	n := c.length(len(*p))
+	var k, last K // of one pair after the other: what the functions are given lies on the heap
+	var v, none V
 	if c.writing {
-		keys := make([]K, 0, n)
-		for k := range *p {
-			keys = append(keys, k)
-		}
-		slices.SortFunc(keys, compare)
-		for _, k := range keys {
-			v := (*p)[k]
+		for _, k = range slices.SortedFunc(maps.Keys(*p), compare) {
+			v = (*p)[k]
 			key(c, &k)
 			value(c, &v)
 		}
 		return
 	}
-	*p = make(map[K]V, min(n, len(c.buf)/256)) // a length that lies must not take more memory than the file
-	var last K
+	*p = make(map[K]V, min(n, len(c.buf)/64)) // a length that lies must not take more memory than the file
 	for i := 0; i < n && c.err == nil; i++ {
-		var k K
-		var v V
+		v = none
 		key(c, &k)
 		value(c, &v)
 		if i > 0 && compare(last, k) >= 0 {

@@ -22,8 +22,10 @@ func TestDocumentIsStrict(t *testing.T) {
 	if _, err := decode(append(bytes.Clone(good), 0), format); err == nil {
 		t.Error("a document with more behind it decodes")
 	}
-	if _, err := decode(good, 1); err == nil {
-		t.Error("a document of format 2 decodes as one of format 1")
+	for old := 1; old < format; old++ {
+		if _, err := decode(good, old); err == nil {
+			t.Errorf("a document of format %d decodes as one of format %d", format, old)
+		}
 	}
 }
 

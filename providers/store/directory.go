@@ -320,27 +320,16 @@ func mark(dir *disk.Dir, installation string) error {
 	return replace(dir, storeFile, line)
 }
 
-// replace makes data the content of a file, in one step and durably. After any error what it wrote is abandoned:
-// the kernel may have dropped pages that it could not write, and a second fsync would not say so.
+// replace makes data the content of a file, in one step and durably.
 func replace(dir *disk.Dir, name string, data []byte) error {
 	temp := name + fresh
-	err := dir.Create(temp, data, 0o600, -1, -1)
+	err := dir.Write(name, temp, data, 0o600)
 	if errors.Is(err, fs.ErrExist) { // a killed writer left it
 		if err = dir.Remove(temp); err == nil {
-			err = dir.Create(temp, data, 0o600, -1, -1)
+			err = dir.Write(name, temp, data, 0o600)
 		}
 	}
-	if err == nil {
-		err = dir.SyncFile(temp)
-	}
-	if err == nil {
-		err = dir.Rename(temp, name)
-	}
 	if err != nil {
-		_ = dir.Remove(temp) // else the next commit does it
-		return fmt.Errorf("store: %w", err)
-	}
-	if err := dir.Sync(); err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
 	return nil

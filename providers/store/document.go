@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"strings"
+	"unsafe"
 
 	"github.com/certwright/certwright/reconcile"
 	"github.com/certwright/certwright/spec"
@@ -15,10 +16,10 @@ func encode(s reconcile.State) []byte {
 	return c.buf
 }
 
-// decode is the inverse of encode, for a document of any format there was. The certificates and keys share their memory
-// with it.
+// decode is the inverse of encode, for a document of any format there was. All that it holds shares its memory with the
+// document, which nobody may change afterwards.
 func decode(document []byte, format int) (reconcile.State, error) {
-	c := codec{format: format, buf: document, left: string(document)}
+	c := codec{format: format, buf: document, left: unsafe.String(unsafe.SliceData(document), len(document))}
 	var s reconcile.State
 	state(&c, &s)
 	if c.err == nil && len(c.buf) > 0 {
@@ -45,10 +46,16 @@ func state(c *codec, s *reconcile.State) {
 	if c.format >= 2 {
 		table(c, &s.Failures, strings.Compare, text, failure)
 	}
+	if c.format >= 4 {
+		table(c, &s.Revocations, strings.Compare, text, revocation)
+	}
 }
 
 func ca(c *codec, a *reconcile.CA) {
 	list(c, &a.Generations, generation)
+	if c.format >= 3 {
+		key(c, &a.Kept)
+	}
 }
 
 func generation(c *codec, g *reconcile.Generation) {
@@ -137,6 +144,9 @@ func placeRow(c *codec, r *reconcile.PlaceRow) {
 	text(c, &r.Layout)
 	list(c, &r.Files, text)
 	text(c, &r.Wrote)
+	if c.format >= 3 {
+		number(c, &r.Version)
+	}
 	c.moment(&r.At)
 	list(c, &r.Reverts, (*codec).moment)
 }
@@ -162,6 +172,15 @@ func wish(c *codec, w *reconcile.Wish) {
 	c.moment(&w.At)
 	text(c, &w.Serial)
 	c.flag(&w.Adopt)
+	if c.format >= 4 {
+		c.flag(&w.NewKey)
+	}
+}
+
+func revocation(c *codec, r *reconcile.Revocation) {
+	text(c, &r.Identity)
+	issued(c, &r.Issued)
+	c.moment(&r.At)
 }
 
 func failure(c *codec, f *reconcile.Failure) {

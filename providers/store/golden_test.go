@@ -15,8 +15,8 @@ var update = flag.Bool("update", false, "write the golden stores anew; never aft
 
 // TestGolden opens stores and a backup that an earlier version wrote. They must open forever.
 func TestGolden(t *testing.T) {
-	for format := 1; format <= 2; format++ {
-		t.Run(fmt.Sprint("format ", format), func(t *testing.T) { openGolden(t, format) })
+	for of := 1; of <= format; of++ {
+		t.Run(fmt.Sprint("format ", of), func(t *testing.T) { openGolden(t, of) })
 	}
 }
 
@@ -28,6 +28,21 @@ func ofFormat(n, format int) reconcile.State {
 		web := s.Identities["web"]
 		web.Unbidden = nil
 		s.Identities["web"] = web
+	}
+	if format < 3 {
+		internal := s.CAs["internal"]
+		internal.Kept = reconcile.PrivateKey{}
+		s.CAs["internal"] = internal
+		for at, row := range s.Places {
+			row.Version = 0
+			s.Places[at] = row
+		}
+	}
+	if format < 4 {
+		s.Revocations = nil
+		wish := s.Wishes["identity/web"]
+		wish.NewKey = false
+		s.Wishes["identity/web"] = wish
 	}
 	return s
 }

@@ -40,6 +40,7 @@ type Store struct {
 	// seen is the file that the last Load or Commit saw: the only one Commit replaces. tried is what a failed Commit
 	// wrote; it may be there all the same.
 	seen, tried version
+	last        proved
 }
 
 func newStore(at medium, o Options, c costs) (*Store, error) {
@@ -135,9 +136,14 @@ func (s *Store) read(f found) (reconcile.State, error) {
 	if err != nil {
 		return reconcile.State{}, err
 	}
-	state, err := openState(f.header, f.line, f.rest, key)
-	if err != nil {
-		return reconcile.State{}, unreadable(f.path, err)
+	state, known := s.last.of(f)
+	if !known {
+		if state, err = openState(f.header, f.line, f.rest, key); err != nil {
+			return reconcile.State{}, unreadable(f.path, err)
+		}
+		if s.o.Writer { // a reader comes but once
+			s.last = prove(f, state)
+		}
 	}
 	s.seen = version{f.stamp, f.header, key}
 	return state, nil

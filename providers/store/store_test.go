@@ -88,7 +88,7 @@ func with(n int) reconcile.State {
 		CAs: map[string]reconcile.CA{"internal": {Generations: []reconcile.Generation{{
 			ID: 1, State: reconcile.GenerationActive, Certificate: root, Key: secret("ca", n), KeyID: "c0ffee",
 			NotBefore: at, NotAfter: at.AddDate(10, 0, 0), Created: at,
-		}}}},
+		}}, Kept: secret("kept", n)}},
 		Identities: map[string]reconcile.Issued{"web": {
 			Serial: fmt.Sprintf("%032x", n), Certificate: []byte("a leaf"), Chain: chain[:1], Root: root,
 			Key: secret("leaf", n), CA: "internal", NotAfter: at.AddDate(0, 1, 0), Reason: "not issued",
@@ -97,14 +97,15 @@ func with(n int) reconcile.State {
 		}},
 		Places: map[reconcile.Location]reconcile.PlaceRow{
 			{Host: "local", Dir: "/srv/web"}:              {Binding: "web", Files: []string{"ca.pem"}, At: at},
-			{Host: "core-02", Volume: "db", Sub: "certs"}: {Binding: "db", Wrote: "f", Reverts: []time.Time{at, at}},
+			{Host: "core-02", Volume: "db", Sub: "certs"}: {Binding: "db", Wrote: "f", Version: 4, Reverts: []time.Time{at, at}},
 		},
 		Loads:  map[string]reconcile.Load{"local/container/web": {Target: "cafe", Proved: true, Rung: 1, Served: "02", At: at}},
 		Owners: map[string]reconcile.Owner{"cafe/nginx": {UID: 101, GID: 101}},
-		Wishes: map[string]reconcile.Wish{"identity/web": {At: at, Serial: "01"}},
+		Wishes: map[string]reconcile.Wish{"identity/web": {At: at, Serial: "01", NewKey: true}},
 		Failures: map[string]reconcile.Failure{"identity/web issue": {
 			Count: 3, At: at, Next: at.Add(time.Hour), Refused: true, About: "f", Error: "refused",
 		}},
+		Revocations: map[string]reconcile.Revocation{"0a": {Identity: "web", Issued: reconcile.Issued{Serial: "0a", CA: "internal", Key: secret("old", n)}, At: at}},
 	}
 }
 

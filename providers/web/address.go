@@ -68,6 +68,15 @@ func loopback(a net.Addr) bool {
 	return ok && t.IP.IsLoopback()
 }
 
+// cause is why a request failed, without its method and URL, which nobody asked for.
+func cause(err error) error {
+	var why *url.Error
+	if errors.As(err, &why) {
+		return why.Err
+	}
+	return err
+}
+
 // Ask asks the watch at an address whether it is alive, and returns what it says; the error says why it is not.
 func Ask(ctx context.Context, address string) (string, error) {
 	network, at, host := "tcp", address, address
@@ -86,11 +95,7 @@ func Ask(ctx context.Context, address string) (string, error) {
 	}
 	resp, err := (&http.Client{Transport: transport}).Do(req)
 	if err != nil {
-		var why *url.Error // says the method and the path, which nobody asked for
-		if errors.As(err, &why) {
-			err = why.Err
-		}
-		return "", fmt.Errorf("nobody answers at %s: %w", address, err)
+		return "", fmt.Errorf("nobody answers at %s: %w", address, cause(err))
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<10))

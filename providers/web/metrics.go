@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/certwright/certwright/reconcile"
 )
@@ -14,12 +15,13 @@ const space = "certwright"
 
 // counts are the numbers that grow over the passes.
 type counts struct {
-	passes   prometheus.Counter
-	errors   *prometheus.CounterVec // by cause: a Trouble
-	trouble  *prometheus.GaugeVec   // by cause
-	steps    *prometheus.CounterVec // by kind and result
-	duration prometheus.Histogram
-	success  prometheus.Gauge
+	passes    prometheus.Counter
+	errors    *prometheus.CounterVec // by cause: a Trouble
+	trouble   *prometheus.GaugeVec   // by cause
+	steps     *prometheus.CounterVec // by kind and result
+	duration  prometheus.Histogram
+	success   prometheus.Gauge
+	converged prometheus.Gauge
 }
 
 func newCounts() counts {
@@ -41,6 +43,9 @@ func newCounts() counts {
 		}),
 		success: prometheus.NewGauge(prometheus.GaugeOpts{
 			Namespace: space, Name: "last_success_timestamp_seconds", Help: "When the last pass ended that looked at everything; 0 for never.",
+		}),
+		converged: prometheus.NewGauge(prometheus.GaugeOpts{
+			Namespace: space, Name: "converged", Help: "1 when the last pass left nothing to do and found nothing wrong, else 0.",
 		}),
 	}
 	for _, cause := range troubles {
@@ -83,23 +88,30 @@ func (s *Server) registry() *prometheus.Registry {
 	})
 	interval.Set(s.o.Interval.Seconds())
 	r := prometheus.NewRegistry()
-	r.MustRegister(build, interval, s.counts.passes, s.counts.errors, s.counts.trouble, s.counts.steps, s.counts.duration, s.counts.success, last{s})
+	r.MustRegister(build, interval, s.counts.passes, s.counts.errors, s.counts.trouble, s.counts.steps, s.counts.duration, s.counts.success, s.counts.converged, last{s})
+	// What leaks shows in memory, goroutines and open files, long before it does harm.
+	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return r
 }
 
-// last collects what the last full pass saw.
+// last collects what passes saw last.
 type last struct{ s *Server }
 
 // Describe says nothing: which series there are depends on the spec.
 func (last) Describe(chan<- *prometheus.Desc) {}
 
-// Collect gives the series of the last full pass.
+// Collect gives the series of what was seen last.
 func (l last) Collect(to chan<- prometheus.Metric) {
 	l.s.mu.Lock()
 	series := l.s.series
 	l.s.mu.Unlock()
-	for _, m := range series {
+	for _, m := range series.rest {
 		to <- m
+	}
+	for _, of := range series.bindings {
+		for _, m := range of {
+			to <- m
+		}
 	}
 }
 

@@ -136,6 +136,15 @@ func TestPage(t *testing.T) {
 	shoot(p, "phone-dark")
 	p.Look(browsertest.Look{})
 
+	blind := newEstate(10, now)
+	blind.object["converged"] = false
+	blind.watch("pass", now)
+	s.show(blind)
+	p.Says("#verdict", "The last pass could not look")
+	p.Says("#notices", "an earlier one saw what is shown here")
+	p.Says("#states", "10Ready")
+	shoot(p, "light-blind")
+
 	back := newEstate(10, now)
 	s.show(back)
 	p.Says("#verdict", "All is settled")

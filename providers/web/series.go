@@ -2,6 +2,7 @@ package web
 
 import (
 	"crypto/x509"
+	"maps"
 	"strconv"
 	"time"
 
@@ -16,7 +17,6 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 
 // What a pass sees, by names of the spec alone: a container's name would make a series of every container there ever was.
 var (
-	converged = desc("converged", "1 when nothing is left to do and nothing is wrong, else 0.")
 	caEnd     = desc("ca_not_after_timestamp_seconds", "When a generation of a CA ends.", "ca", "generation", "state")
 	issuedEnd = desc("certificate_not_after_timestamp_seconds", "When a member of an identity's chain ends: leaf, intermediate-1 (its issuer) and up, root.", "identity", "member")
 	renewal   = desc("identity_renewal_timestamp_seconds", "When an identity's certificate is due.", "identity")
@@ -41,9 +41,14 @@ func (c *collected) end(d *prometheus.Desc, t time.Time, labels ...string) {
 	}
 }
 
-func seriesOf(s *reconcile.Status) collected {
+// series are those of a status. They are not changed once they are shown.
+type series struct {
+	rest     collected
+	bindings map[string]collected // by name
+}
+
+func seriesOf(s *reconcile.Status) series {
 	var c collected
-	c.add(converged, number(s.Converged))
 	for _, ca := range s.CAs {
 		for _, g := range ca.Generations {
 			c.end(caEnd, g.NotAfter, ca.Name, strconv.Itoa(g.ID), g.State)
@@ -53,7 +58,15 @@ func seriesOf(s *reconcile.Status) collected {
 	for _, id := range s.Identities {
 		c.identity(id, ends)
 	}
-	for _, b := range s.Bindings {
+	return series{rest: c}.with(s.Bindings)
+}
+
+// with returns the series with those of some bindings as they are now.
+func (s series) with(bindings []reconcile.BindingStatus) series {
+	out := series{s.rest, make(map[string]collected, max(len(s.bindings), len(bindings)))}
+	maps.Copy(out.bindings, s.bindings)
+	for _, b := range bindings {
+		var c collected
 		c.add(state, 1, b.Name, string(b.State))
 		for i, t := range b.Targets { // in the order of their names
 			replica := strconv.Itoa(i + 1)
@@ -63,8 +76,9 @@ func seriesOf(s *reconcile.Status) collected {
 				c.add(wanted, number(t.ServedSerial == t.WantedSerial), b.Name, t.Host, replica)
 			}
 		}
+		out.bindings[b.Name] = c
 	}
-	return c
+	return out
 }
 
 // identity adds the ends of an identity's chain. ends remembers those of what many chains share.

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"bytes"
 	"context"
 	"embed"
 	"net"
@@ -59,6 +60,7 @@ func (s *Server) routes() http.Handler {
 	m.Handle("/metrics", promhttp.HandlerFor(s.registry(), promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError, DisableCompression: true}))
 	m.HandleFunc("/status.json", s.status)
 	m.HandleFunc("/events", s.events)
+	m.HandleFunc("/trust/{file}", s.trust)
 	files, _ := page.ReadDir("page") // it is part of the program
 	for _, f := range files {
 		m.HandleFunc("/"+f.Name(), file(f.Name()))
@@ -81,17 +83,18 @@ func file(name string) http.HandlerFunc {
 // status serves the document.
 func (s *Server) status(w http.ResponseWriter, r *http.Request) {
 	document, tag, _ := s.shown()
-	switch {
-	case document == nil:
+	if document == nil {
 		http.Error(w, "no pass has ended yet", http.StatusServiceUnavailable)
-	case r.Header.Get("If-None-Match") == tag:
-		w.Header().Set("ETag", tag)
-		w.WriteHeader(http.StatusNotModified)
-	default:
-		w.Header().Set("ETag", tag)
-		w.Header().Set("Content-Type", "application/json; charset=utf-8")
-		_, _ = w.Write(document) // an error says that the caller is gone
+		return
 	}
+	tagged(w, r, "application/json; charset=utf-8", tag, document)
+}
+
+// tagged serves data of a kind, unless the caller has what the tag stands for.
+func tagged(w http.ResponseWriter, r *http.Request, kind, tag string, data []byte) {
+	w.Header().Set("Content-Type", kind)
+	w.Header().Set("ETag", tag)
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(data))
 }
 
 // guard lets a request through that only reads, and that a browser sends to this address knowingly.

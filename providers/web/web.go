@@ -12,8 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/certwright/certwright/reconcile"
 )
 
@@ -39,7 +37,8 @@ type Server struct {
 	trouble  Trouble       // of the pass that ended last
 	document []byte
 	tag      string
-	series   []prometheus.Metric
+	bundles  map[string]bundle // by CA; nil until a pass could look
+	series   series
 	changed  chan struct{} // closed when a pass ends
 }
 
@@ -58,9 +57,11 @@ var troubles = []Trouble{PassTrouble, SpecTrouble, StepsTrouble}
 
 // Pass is how a pass ended.
 type Pass struct {
-	Trouble  Trouble
-	Status   *reconcile.Status // what it saw; nil when it did not look at everything
-	Document []byte            // the JSON to be served from now on
+	Trouble   Trouble           // that there is since the last one over everything
+	Status    *reconcile.Status // what it saw; nil when it could not look
+	Part      bool              // it looked at the bindings in Status alone
+	Converged bool              // as far as is known, after this pass
+	Document  []byte            // the JSON to be served from now on
 }
 
 // New returns a server that has been told nothing yet.
@@ -103,18 +104,21 @@ func (s *Server) End(p Pass) {
 	if s == nil {
 		return
 	}
-	var series []prometheus.Metric
-	if p.Status != nil {
-		series = seriesOf(p.Status)
-	}
 	sum := sha256.Sum256(p.Document)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.heard = s.o.Now()
 	s.counts.pass(p.Trouble, s.heard.Sub(s.began))
-	if p.Status != nil {
-		s.full, s.series = s.heard, series
+	s.counts.converged.Set(number(p.Converged))
+	if p.Status != nil && !p.Part {
+		s.full, s.series = s.heard, seriesOf(p.Status)
 		s.counts.success.Set(seconds(s.full))
+	}
+	if p.Status != nil && p.Part {
+		s.series = s.series.with(p.Status.Bindings)
+	}
+	if p.Status != nil {
+		s.bundles = bundlesOf(p.Status.CAs)
 	}
 	s.trouble, s.document, s.tag = p.Trouble, p.Document, `"`+hex.EncodeToString(sum[:16])+`"`
 	close(s.changed)

@@ -35,6 +35,10 @@ type Container struct {
 	Labels     map[string]string
 	Health     *container.HealthConfig
 	Restart    container.RestartPolicyMode
+	ReadOnly   bool              // its root file system
+	Tmpfs      map[string]string // options by path
+	Processes  string            // the engine's PID mode
+	Terminal   bool              // a terminal as its standard input and output
 	Start      bool
 }
 
@@ -52,11 +56,11 @@ func Run(t testing.TB, c Container) Running {
 	name := objectName(t, c.Name, c.Exact)
 	config := &container.Config{
 		Image: c.Image, Entrypoint: c.Entrypoint, Cmd: c.Cmd, User: c.User, Env: c.Env, StopSignal: c.StopSignal,
-		Labels: labels(c.Labels), Healthcheck: c.Health, ExposedPorts: nat.PortSet{},
+		Labels: labels(c.Labels), Healthcheck: c.Health, ExposedPorts: nat.PortSet{}, Tty: c.Terminal, OpenStdin: c.Terminal,
 	}
 	host := &container.HostConfig{
 		Mounts: c.Mounts, PortBindings: nat.PortMap{},
-		RestartPolicy: container.RestartPolicy{Name: c.Restart},
+		RestartPolicy: container.RestartPolicy{Name: c.Restart}, ReadonlyRootfs: c.ReadOnly, Tmpfs: c.Tmpfs, PidMode: container.PidMode(c.Processes),
 	}
 	for _, port := range c.Ports {
 		p := nat.Port(fmt.Sprintf("%d/tcp", port))

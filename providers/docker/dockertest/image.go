@@ -29,6 +29,19 @@ const (
 	GoClient Kind = "tlsload"    // the command tlsload alone, no shell: it keeps connecting and counts
 	Own      Kind = "certwright" // certwright itself, alone
 	GoServer Kind = "tlsserver"  // the command tlsserver alone, no shell; see its flags for how it takes new files
+
+	// These read /certs; the ones whose configuration is in the image serve TLS on 8443.
+	HTTPD      Kind = "httpd"             // root, workers 33; /usr/local/apache2/conf/httpd.conf, which includes /certs.conf if it is there
+	MariaDB    Kind = "mariadb"           // 999; accounts made by MARIADB_INIT at the first start; arguments are mariadbd's
+	Mosquitto  Kind = "eclipse-mosquitto" // starts as root, goes on as 1883; reads /mosquitto/config/mosquitto.conf
+	Dovecot    Kind = "dovecot"           // root and three more; includes /etc/dovecot/more.conf
+	Postfix    Kind = "postfix"           // root, 100; smtpd on 8443
+	OpenLDAP   Kind = "openldap"          // 911; its configuration in slapd.d, to which root can write
+	NATS       Kind = "nats"              // root; reads /etc/nats/nats-server.conf
+	Etcd       Kind = "etcd"              // root; arguments are the configuration
+	Registry   Kind = "registry"          // root; reads /etc/docker/registry/config.yml
+	Caddy      Kind = "caddy"             // root; reads /etc/caddy/Caddyfile
+	Prometheus Kind = "prometheus"        // 65534; reads /etc/prometheus/web.yml
 )
 
 // images are the names of those this process has seen to. To gather what goes into one takes a second or two.

@@ -20,6 +20,7 @@ type machine struct {
 	name, address string // of its network namespace, and its host name
 	bridge, port  string // the namespace the bridge is in, and the end of the cable there
 	dir, socket   string
+	arguments     string    // of dockerd, beside those of all
 	process       *exec.Cmd // dockerd, which is the machine's init; nil while it is off
 	ended         chan struct{}
 	output        *os.File
@@ -28,6 +29,7 @@ type machine struct {
 // machines makes machines that share a bridge. They are off, and are removed when the test ends.
 func machines(t testing.TB, n int) []*machine {
 	t.Helper()
+	Reserve(t, n)
 	dir, err := os.MkdirTemp("", "certwright-swarm-")
 	if err != nil {
 		t.Fatal(err)
@@ -40,6 +42,7 @@ func machines(t testing.TB, n int) []*machine {
 	bridge := "cw-" + strings.ToLower(rand.Text()[:8])
 	namespace(t, bridge)
 	command(t, "ip", "-n", bridge, "link", "add", "bridge", "type", "bridge")
+	command(t, "ip", "-n", bridge, "addr", "add", "10.99.0.254/24", "dev", "bridge")
 	command(t, "ip", "-n", bridge, "link", "set", "bridge", "up")
 	all := make([]*machine, n)
 	for i := range all {
@@ -96,7 +99,7 @@ func (m *machine) start(t testing.TB) {
 	t.Helper()
 	script := fmt.Sprintf("echo %[1]s > /proc/sys/kernel/hostname && mount -t proc proc /proc && mount -t tmpfs tmpfs /run && exec "+
 		"dockerd --config-file %[2]s/daemon.json --data-root %[2]s/data --exec-root /run/docker --pidfile /run/docker.pid "+
-		"-H unix://%[3]s -H unix:///run/docker.sock --storage-driver vfs --bip 172.31.0.1/24 --cgroup-parent /%[1]s", m.name, m.dir, m.socket)
+		"-H unix://%[3]s -H unix:///run/docker.sock --storage-driver vfs --bip 172.31.0.1/24 --cgroup-parent /%[1]s %[4]s", m.name, m.dir, m.socket, m.arguments)
 	cmd := exec.Command("nsenter", "--net=/run/netns/"+m.name, "unshare", "--mount", "--uts", "sh", "-c", script)
 	cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = m.output, m.output, &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID}
 	if err := cmd.Start(); err != nil {
@@ -134,6 +137,7 @@ func (m *machine) stop() {
 		return
 	}
 	_ = m.process.Process.Signal(syscall.SIGTERM)
+	_ = m.process.Process.Signal(syscall.SIGCONT)
 	select {
 	case <-m.ended:
 		m.sweep()
@@ -151,6 +155,13 @@ func (m *machine) tell(t testing.TB) {
 	said, _ := os.ReadFile(m.output.Name())
 	lines := strings.Split(string(said), "\n")
 	t.Logf("the engine of %s:\n%s", m.name, strings.Join(lines[max(0, len(lines)-30):], "\n"))
+}
+
+func (m *machine) signal(t testing.TB, s syscall.Signal) {
+	t.Helper()
+	if err := m.process.Process.Signal(s); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func (m *machine) link(t testing.TB, state string) {

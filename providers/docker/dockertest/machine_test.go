@@ -52,6 +52,19 @@ func TestSwarmOf(t *testing.T) {
 		first.Await(t, third.Hostname, swarm.NodeStateDown)
 		third.Mend(t)
 		first.Await(t, third.Hostname, swarm.NodeStateReady)
+
+		third.Stop()
+		if conn, err := first.Dial(t.Context(), third.Address+":2377"); err == nil {
+			_ = conn.Close()
+			t.Error("an engine that was stopped takes connections")
+		}
+		third.Start(t)
+		first.Await(t, third.Hostname, swarm.NodeStateReady)
+		conn, err := first.Dial(t.Context(), third.Address+":2377")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = conn.Close()
 		third.Kill() // and so it is off when the test ends
 	})
 	for _, m := range all {

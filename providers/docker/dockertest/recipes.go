@@ -23,6 +23,18 @@ var recipes = map[Kind]func(rootfs) []string{
 	GoServer: goServer,
 	GoClient: goClient,
 	Own:      own,
+
+	HTTPD:      httpd,
+	MariaDB:    mariadb,
+	Mosquitto:  mosquitto,
+	Dovecot:    dovecot,
+	Postfix:    postfix,
+	OpenLDAP:   openldap,
+	NATS:       nats,
+	Etcd:       etcd,
+	Registry:   registry,
+	Caddy:      caddy,
+	Prometheus: prometheus,
 }
 
 const searchPath = "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

@@ -6,26 +6,16 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/api/types/swarm"
-	"github.com/docker/docker/client"
 )
 
-// Manager is an engine of its own that manages a Swarm, on a machine of its own as far as namespaces make one: its
-// network, its host name and its processes. Nothing of it is reached by an address from outside.
-type Manager struct {
-	Namespace string // of ip-netns(8)
-	Hostname  string // by which the Swarm knows the node
-	Address   string // in the network of its Swarm
-	Socket    string // the path of its unix socket
-	Client    *client.Client
-	machine   *machine
-}
+// Manager is a host whose engine manages a Swarm.
+type Manager = Host
 
 // Swarm starts an engine and makes it the manager of a new Swarm. Both end with the test. It needs root.
 func Swarm(t testing.TB) Manager {
@@ -37,22 +27,7 @@ func Swarm(t testing.TB) Manager {
 // the test. It needs root.
 func SwarmOf(t testing.TB, managers int) []Manager {
 	t.Helper()
-	Engine(t) // where there is none, there is no dockerd either
-	Servers(t, "dockerd", "ip", "nsenter", "unshare")
-	if os.Getuid() != 0 {
-		without(t, "engine", "another engine needs root")
-	}
-	all := make([]Manager, managers)
-	for i, n := range machines(t, managers) {
-		n.start(t)
-		all[i] = Manager{Namespace: n.name, Hostname: n.name, Address: n.address, Socket: n.socket, machine: n}
-	}
-	for i := range all {
-		all[i].Client = connected(t, all[i].Socket)
-	}
-	for _, m := range all {
-		m.answers(t)
-	}
+	all := Hosts(t, managers)
 	first := all[0]
 	init := swarm.InitRequest{ListenAddr: first.Address + swarmPort, AdvertiseAddr: first.Address}
 	if managers > 1 {
@@ -68,24 +43,6 @@ func SwarmOf(t testing.TB, managers int) []Manager {
 }
 
 const swarmPort = ":2377"
-
-func connected(t testing.TB, socket string) *client.Client {
-	t.Helper()
-	c, err := client.NewClientWithOpts(client.WithHost("unix://"+socket), client.WithAPIVersionNegotiation())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.Close() })
-	return c
-}
-
-func (m Manager) answers(t testing.TB) {
-	t.Helper()
-	Poll(t, time.Minute, "the engine of "+m.Hostname+" to answer", func() error {
-		_, err := m.Client.Ping(t.Context())
-		return err
-	})
-}
 
 // join makes the engine one more manager of another's Swarm.
 func (m Manager) join(t testing.TB, first Manager) {
@@ -138,34 +95,6 @@ func (m Manager) Remove(t testing.TB, hostname string) {
 		}
 		return err
 	})
-}
-
-// Kill ends the engine and all that runs on its machine at once, as a power cut does. Its data stays.
-func (m Manager) Kill() { m.machine.kill() }
-
-// Start starts a machine that was killed, and waits until its engine answers.
-func (m Manager) Start(t testing.TB) {
-	t.Helper()
-	m.machine.start(t)
-	m.answers(t)
-}
-
-// Cut takes the machine's cable out; Mend puts it back.
-func (m Manager) Cut(t testing.TB) {
-	t.Helper()
-	m.machine.link(t, "down")
-}
-
-// Mend undoes Cut.
-func (m Manager) Mend(t testing.TB) {
-	t.Helper()
-	m.machine.link(t, "up")
-}
-
-// Image makes the image of a kind on this engine.
-func (m Manager) Image(t testing.TB, kind Kind) string {
-	t.Helper()
-	return makeImage(t, m.Client, kind)
 }
 
 // Serve makes a service that is removed, with its tasks, when the test ends.

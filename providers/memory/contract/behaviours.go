@@ -225,3 +225,26 @@ func cancelled(p places, _ reconcile.Location) {
 		p.Error("read: no error")
 	}
 }
+
+// late has writers that read the place before somebody else wrote it.
+func late(p places, other reconcile.Location) {
+	for i, layout := range layouts {
+		p.at = []reconcile.Location{p.at, other}[i]
+		of := func(version int, files map[string]string) reconcile.Unit {
+			u := p.unit(layout, files)
+			u.Mark.Version = version
+			return u
+		}
+		p.mustWrite(of(5, next))
+		if err := p.write(of(4, pair)); !errors.Is(err, reconcile.ErrChanged) {
+			p.Errorf("an older unit: error %v, want ErrChanged", err)
+		}
+		fifth := ours
+		fifth.Version = 5
+		p.holds(layout, &fifth, next)
+		p.mustWrite(of(5, next))
+		p.mustWrite(of(6, next))
+		fifth.Version++
+		p.holds(layout, &fifth, next)
+	}
+}

@@ -43,6 +43,7 @@ func PlacesContract(t *testing.T, p reconcile.Places, at func() reconcile.Locati
 		{"a unit that cannot be written changes nothing", refuses},
 		{"another installation's files are foreign", foreign},
 		{"a foreign file in the way is foreign", foreignFile},
+		{"a unit that comes too late changes nothing", late},
 		{"adopting takes over", adopts},
 		{"removing takes away what is ours, and again succeeds", removes},
 		{"removing leaves what is not ours", removesOurs},

@@ -8,6 +8,7 @@ package load
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -33,6 +34,14 @@ type Config struct {
 	RatePerSecond int           // of all clients together
 	Clients       int           // at work at the same time
 	Timeout       time.Duration // of each connection
+	Each          func(Try)     // is told of every connection, of several at once; may be nil
+}
+
+// Try is one connection.
+type Try struct {
+	Began, Ended time.Time
+	Leaf         *x509.Certificate // that the server showed; nil where none was seen, or none that is good
+	Err          error
 }
 
 // Count is how many handshakes ended how.
@@ -80,10 +89,15 @@ func Run(ctx context.Context, c Config) Ledger {
 	for range c.Clients {
 		clients.Go(func() {
 			for range turns {
-				serial, err := c.once(context.WithoutCancel(ctx))
+				try := Try{Began: time.Now()}
+				try.Leaf, try.Err = c.once(context.WithoutCancel(ctx))
+				try.Ended = time.Now()
 				mu.Lock()
-				ledger.add(serial, err)
+				ledger.add(try)
 				mu.Unlock()
+				if c.Each != nil {
+					c.Each(try)
+				}
 			}
 		})
 	}
@@ -105,24 +119,28 @@ func Run(ctx context.Context, c Config) Ledger {
 	return ledger
 }
 
-func (l *Ledger) add(serial string, err error) {
+func (l *Ledger) add(t Try) {
+	serial := ""
+	if t.Leaf != nil {
+		serial = hex.EncodeToString(t.Leaf.SerialNumber.Bytes())
+	}
 	count := l.Serials[serial]
-	if err == nil {
+	if t.Err == nil {
 		count.OK++
 	} else {
 		count.Failed++
-		l.Errors[wire.Words(err)]++
+		l.Errors[wire.Words(t.Err)]++
 	}
 	l.Serials[serial] = count
 }
 
-// once makes one connection, and returns the serial it saw even when it fails.
-func (c Config) once(ctx context.Context) (serial string, err error) {
+// once makes one connection, and returns the leaf it saw even when it fails.
+func (c Config) once(ctx context.Context) (leaf *x509.Certificate, err error) {
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
 	raw, err := c.Dial(ctx)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	defer func() { _ = raw.Close() }()
 	defer context.AfterFunc(ctx, func() { _ = raw.Close() })()
@@ -132,22 +150,22 @@ func (c Config) once(ctx context.Context) (serial string, err error) {
 		}
 	}()
 	if err := wire.StartTLS(raw, c.Protocol); err != nil {
-		return "", err
+		return nil, err
 	}
 	config := c.TLS.Clone()
 	config.ClientSessionCache = nil
 	conn := tls.Client(raw, config)
 	err = conn.HandshakeContext(ctx)
 	if peers := conn.ConnectionState().PeerCertificates; len(peers) > 0 {
-		serial = hex.EncodeToString(peers[0].SerialNumber.Bytes())
+		leaf = peers[0]
 	}
 	if err != nil {
-		return serial, err
+		return leaf, err
 	}
 	defer func() { _ = conn.Close() }()
 	answer, err := wire.Ask(conn, wire.Question{Protocol: c.Protocol, Host: config.ServerName, User: c.User, Database: c.Database})
 	if answer != reconcile.LetIn && err == nil {
 		err = errors.New("nothing was learned")
 	}
-	return serial, err
+	return leaf, err
 }

@@ -3,6 +3,7 @@ package load_test
 import (
 	"context"
 	"crypto/tls"
+	"encoding/hex"
 	"io"
 	"log"
 	"net"
@@ -50,7 +51,17 @@ func TestRun(t *testing.T) {
 	}
 
 	time.AfterFunc(time.Second, func() { swap(second) })
+	var told atomic.Int64
+	config.Each = func(try load.Try) {
+		if serial := hex.EncodeToString(try.Leaf.SerialNumber.Bytes()); try.Err == nil && try.Ended.After(try.Began) && (serial == first.Serial() || serial == second.Serial()) {
+			told.Add(1)
+		}
+	}
 	l := run(t, server.Listener.Addr().String(), config, 2*time.Second)
+	config.Each = nil
+	if told := int(told.Load()); told != l.Total().OK {
+		t.Errorf("%d were told: %s", told, l)
+	}
 	if l.Total().Failed != 0 {
 		t.Errorf("want none failed: %s", l)
 	}

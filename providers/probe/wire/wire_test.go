@@ -33,6 +33,73 @@ func message(kind byte, body string) string {
 
 func fields(code, text string) string { return "SFATAL\x00C" + code + "\x00M" + text + "\x00\x00" }
 
+// packet is one packet of MySQL.
+func packet(number byte, body string) string {
+	return string([]byte{byte(len(body)), byte(len(body) >> 8), byte(len(body) >> 16), number}) + body
+}
+
+// greeting is the first packet of a MySQL that has TLS, or has none.
+func greeting(tls bool) string {
+	capabilities := "\x00\xff"
+	if !tls {
+		capabilities = "\x00\xf7"
+	}
+	return packet(0, "\x0a8.0.36\x00\x01\x00\x00\x0012345678\x00"+capabilities+"\x2d\x02\x00\xff\xdf\x15"+strings.Repeat("\x00", 10)+"123456789012\x00")
+}
+
+// TestStartTLS has every way to TLS, whole and byte by byte. What comes after the server's consent in clear is never read: here
+// it is one more byte.
+func TestStartTLS(t *testing.T) {
+	const extended = "\x30\x0c\x02\x01\x01\x78\x07\x0a\x01\x00\x04\x00\x04\x00"
+	for name, row := range map[string]struct{ protocol, says, words string }{
+		"tls":                {wire.TLS, "", ""},
+		"postgres":           {wire.Postgres, "S", ""},
+		"postgres, off":      {wire.Postgres, "N", "the server refuses TLS: ssl is off"},
+		"mysql":              {wire.MySQL, greeting(true), ""},
+		"mysql, off":         {wire.MySQL, greeting(false), "the server refuses TLS: it has no certificate, or ssl is off"},
+		"mysql is full":      {wire.MySQL, packet(0, "\xff\x10\x04Too many\x1b connections"), "the server answered error 1040: Too many  connections"},
+		"mysql, empty error": {wire.MySQL, packet(0, "\xff"), "the server does not speak MySQL"},
+		"mysql, no version":  {wire.MySQL, packet(0, "\x0a8.0"), "the server does not speak MySQL"},
+		"mysql, cut short":   {wire.MySQL, greeting(true)[:20], "the server closed the connection"},
+		"mysql is smtp":      {wire.MySQL, "220 mail ESMTP\r\n", "the server does not speak MySQL"},
+		"smtp":               {wire.SMTP, "220 mail\r\n250-mail\r\n250-starttls\r\n250 SIZE 10\r\n220 2.0.0 go on\r\n", ""},
+		"smtp has none":      {wire.SMTP, "220 mail\r\n250-mail\r\n250 XSTARTTLS\r\n", "the server refuses TLS: it offers no STARTTLS"},
+		"smtp cannot":        {wire.SMTP, "220 mail\r\n250-mail\r\n250 STARTTLS\r\n454 4.7.0 not \x1bnow\r\n", "the server refuses TLS: 454 4.7.0 not  now"},
+		"smtp is full":       {wire.SMTP, "421 too busy\r\n", "the server answered 421 too busy"},
+		"imap":               {wire.IMAP, "* OK [CAPABILITY IMAP4rev1] ready\r\na OK begin\r\n", ""},
+		"imap has none":      {wire.IMAP, "* OK ready\r\na BAD no such command\r\n", "the server refuses TLS: BAD no such command"},
+		"imap is full":       {wire.IMAP, "* BYE too many\r\n", "the server answered * BYE too many"},
+		"imap is http":       {wire.IMAP, "HTTP/1.1 400 Bad Request\r\n", "the server does not speak IMAP"},
+		"ldap":               {wire.LDAP, extended, ""},
+		"ldap has none":      {wire.LDAP, "\x30\x0e\x02\x01\x01\x78\x09\x0a\x01\x02\x04\x00\x04\x02no", "the server refuses TLS: result 2: no"},
+		"ldap, of a bind":    {wire.LDAP, strings.Replace(extended, "\x78", "\x61", 1), "the server does not speak LDAP"},
+		"nats":               {wire.NATS, "INFO {\"tls_required\":true}\r\n", ""},
+		"nats has none":      {wire.NATS, "INFO {\"version\":\"2\"}\r\n", "the server refuses TLS: it has none configured"},
+		"nats is http":       {wire.NATS, "HTTP/1.1 400 Bad Request\r\n", "the server does not speak NATS"},
+		"unknown":            {"pop3", "", `no probe speaks the protocol "pop3": use one of amqp, imap, ldap, mqtt, mysql, nats, postgres, redis, smtp, tls`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, wrap := range []func(io.Reader) io.Reader{func(r io.Reader) io.Reader { return r }, iotest.OneByteReader} {
+				says := strings.NewReader(row.says)
+				if row.words == "" {
+					says = strings.NewReader(row.says + "!")
+				}
+				err := wire.StartTLS(&script{says: wrap(says)}, row.protocol)
+				words := ""
+				if err != nil {
+					words = wire.Words(err)
+				}
+				if words != row.words {
+					t.Errorf("got %q, want %q", words, row.words)
+				}
+				if err == nil && says.Len() != 1 {
+					t.Errorf("%d bytes are left, want the one in clear", says.Len())
+				}
+			}
+		})
+	}
+}
+
 // TestAsk has every answer, whole and byte by byte.
 func TestAsk(t *testing.T) {
 	const (
@@ -71,7 +138,53 @@ func TestAsk(t *testing.T) {
 		"too short":           {wire.Postgres, "R\x00\x00\x00\x03", none, "the server does not speak PostgreSQL"},
 		"cut short":           {wire.Postgres, message('R', "\x00\x00\x00\x00")[:7], none, "the server closed the connection"},
 		"http":                {wire.Postgres, "HTTP/1.1 400 Bad Request\r\n\r\n", none, "the server does not speak PostgreSQL"},
-		"unknown":             {"smtp", "220 hello", none, `no probe speaks the protocol "smtp": use tls, postgres or redis`},
+		"unknown":             {"pop3", "+OK hello", none, `no probe speaks the protocol "pop3": use one of amqp, imap, ldap, mqtt, mysql, nats, postgres, redis, smtp, tls`},
+
+		"mysql lets in":           {wire.MySQL, packet(2, "\x00\x00\x00\x02\x00\x00\x00"), in, ""},
+		"mysql denies":            {wire.MySQL, packet(2, "\xff\x15\x04#28000Access denied"), out, "the server answered error 1045: Access denied; the probe needs a user who logs in without a password"},
+		"mysql, no database":      {wire.MySQL, packet(2, "\xff\x19\x04#42000Unknown database"), in, ""},
+		"mysql is full":           {wire.MySQL, packet(2, "\xff\x10\x04#08004Too many connections"), none, "the server answered error 1040: Too many connections"},
+		"mysql switches":          {wire.MySQL, packet(2, "\xfemysql_native_password\x0012345678901234567890\x00") + packet(4, "\x00\x00\x00"), in, ""},
+		"mysql switches for ever": {wire.MySQL, strings.Repeat(packet(2, "\xfecaching_sha2_password\x0012345678901234567890\x00"), 9), none, "the server does not speak MySQL"},
+		"mysql switches to this":  {wire.MySQL, packet(2, "\xfeauth_\x1bgssapi\x00"), none, `the account logs in by "auth_\x1bgssapi", which is not known here: give it a password`},
+		"mysql wants old":         {wire.MySQL, packet(2, "\xfe"), none, "the account wants a password as MySQL before 4.1 had it"},
+		"mysql, evil words":       {wire.MySQL, packet(2, "\xff\x10\x04#08004a\x1b[2J\r\nb"), none, "the server answered error 1040: a [2J  b"},
+		"mysql, cut short":        {wire.MySQL, packet(2, "\xff\x15\x04#28000no")[:9], none, "the server closed the connection"},
+		"mysql, nothing in it":    {wire.MySQL, "\x00\x00\x00\x02", none, "the server does not speak MySQL"},
+		"mysql, too long":         {wire.MySQL, "\xff\xff\xff\x02", none, "the server does not speak MySQL"},
+		"mysql is http":           {wire.MySQL, "HTTP/1.1 400 Bad Request\r\n\r\n", none, "the server does not speak MySQL"},
+
+		"smtp hello":           {wire.SMTP, "250-mail\r\n250 SIZE\r\n", in, ""},
+		"smtp bare":            {wire.SMTP, "250\n", in, ""},
+		"smtp no certificate":  {wire.SMTP, "421 4.7.1 mail Error: No client certificate presented\r\n", out, "the server answered 421 4.7.1 mail Error: No client certificate presented"},
+		"smtp is busy":         {wire.SMTP, "421 4.3.2 too busy\r\n", none, "the server answered 421 4.3.2 too busy"},
+		"smtp evil words":      {wire.SMTP, "550 \x1b[2Jcertificate\r\n", out, "the server answered 550  [2Jcertificate"},
+		"smtp never ends":      {wire.SMTP, strings.Repeat("250-more\r\n", 7000), none, "the server does not stop talking"},
+		"smtp is http":         {wire.SMTP, "HTTP/1.1 400 Bad Request\r\n\r\n", none, "the server does not speak SMTP"},
+		"smtp is short":        {wire.SMTP, "25\r\n", none, "the server does not speak SMTP"},
+		"imap asks for a name": {wire.IMAP, "* CAPABILITY IMAP4rev1 AUTH=PLAIN\r\na OK done\r\n+ \r\n", in, ""},
+		"imap no certificate":  {wire.IMAP, "* CAPABILITY IMAP4rev1 AUTH=PLAIN\r\na OK done\r\na NO [ALERT] Client didn't present valid SSL certificate\r\n", out, "the server answered NO [ALERT] Client didn't present valid SSL certificate"},
+		"imap says no":         {wire.IMAP, "* CAPABILITY AUTH=X\r\na OK done\r\na NO later\r\n", none, "the server answered NO later"},
+		"imap has no way":      {wire.IMAP, "* CAPABILITY IMAP4rev1 LOGINDISABLED\r\na OK done\r\n", in, ""},
+		"imap goes":            {wire.IMAP, "* BYE too many\r\n", none, "the server answered BYE too many"},
+		"imap is smtp":         {wire.IMAP, "220 mail\r\n", none, "the server does not speak IMAP"},
+		"ldap binds":           {wire.LDAP, "\x30\x0c\x02\x01\x02\x61\x07\x0a\x01\x00\x04\x00\x04\x00", in, ""},
+		"ldap in long lengths": {wire.LDAP, "\x30\x84\x00\x00\x00\x10\x02\x01\x02\x61\x84\x00\x00\x00\x07\x0a\x01\x30\x04\x00\x04\x00", in, ""},
+		"ldap is busy":         {wire.LDAP, "\x30\x0c\x02\x01\x02\x61\x07\x0a\x01\x33\x04\x00\x04\x00", none, "the server answered result 51:"},
+		"ldap goes":            {wire.LDAP, "\x30\x0d\x02\x01\x00\x78\x08\x0a\x01\x34\x04\x00\x04\x01\x1b", none, "the server answered result 52:"},
+		"ldap too long":        {wire.LDAP, "\x30\x84\xff\xff\xff\xff", none, "the server does not speak LDAP"},
+		"ldap without length":  {wire.LDAP, "\x30\x80", none, "the server does not speak LDAP"},
+		"ldap cut short":       {wire.LDAP, "\x30\x0c\x02\x01\x02\x61", none, "the server closed the connection"},
+		"ldap lies":            {wire.LDAP, "\x30\x05\x02\x01\x02\x61\x07", none, "the server does not speak LDAP"},
+		"ldap is http":         {wire.LDAP, "HTTP/1.1 400 Bad Request\r\n\r\n", none, "the server does not speak LDAP"},
+		"mqtt":                 {wire.MQTT, "\x20\x02\x00\x05", in, ""},
+		"mqtt is http":         {wire.MQTT, "HTTP/1.1", none, "the server does not speak MQTT"},
+		"nats":                 {wire.NATS, "INFO {}\r\nPONG\r\n", in, ""},
+		"nats wants a login":   {wire.NATS, "-ERR 'Authorization Violation'\r\n", in, ""},
+		"nats is http":         {wire.NATS, "HTTP/1.1 400 Bad Request\r\n\r\n", none, "the server does not speak NATS"},
+		"amqp":                 {wire.AMQP, "\x01\x00\x00\x00\x00\x01\xff\x00\x0a\x00\x0a\x00\x09", in, ""},
+		"amqp of another kind": {wire.AMQP, "AMQP\x03\x01\x00\x00", in, ""},
+		"amqp is http":         {wire.AMQP, "HTTP/1.1 400 Bad Request\r\n\r\n", none, "the server does not speak AMQP 0-9-1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, says := range []io.Reader{strings.NewReader(row.says), iotest.OneByteReader(strings.NewReader(row.says))} {
@@ -108,11 +221,24 @@ func TestBounded(t *testing.T) {
 		wire.TLS:      {"HTTP/1.1 400 Bad Request\r\n", "x"},
 		wire.Redis:    {"+", "x"},
 		wire.Postgres: {"", message('N', "")},
+		wire.MySQL:    {"", packet(2, "\xfemysql_native_password\x00")},
+		wire.SMTP:     {"", "250-x\r\n"},
+		wire.IMAP:     {"", "* x\r\n"},
+		wire.LDAP:     {"\x30\x84\x00\x00\xff\xff", "x"},
+		wire.MQTT:     {"\x20", "x"},
+		wire.NATS:     {"", "INFO {\r\n"},
+		wire.AMQP:     {"\x01", "x"},
 	} {
-		s := &script{says: e}
-		_, _ = wire.Ask(s, wire.Question{Protocol: protocol})
-		if s.read > 64<<10 {
-			t.Errorf("%s: read %d bytes", protocol, s.read)
+		for name, f := range map[string]func(net.Conn){
+			"ask":   func(c net.Conn) { _, _ = wire.Ask(c, wire.Question{Protocol: protocol}) },
+			"start": func(c net.Conn) { _ = wire.StartTLS(c, protocol) },
+		} {
+			one := *e
+			s := &script{says: &one}
+			f(s)
+			if s.read > 64<<10+8 {
+				t.Errorf("%s, %s: read %d bytes", protocol, name, s.read)
+			}
 		}
 	}
 }
@@ -122,8 +248,18 @@ func FuzzAsk(f *testing.F) {
 	f.Add([]byte("HTTP/1.1 400 Bad Request\r\n\r\nThe SSL certificate error"))
 	f.Add([]byte(message('E', fields("28000", "no"))))
 	f.Add([]byte("+PONG\r\n"))
+	f.Add([]byte(greeting(true)))
+	f.Add([]byte(packet(2, "\xff\x15\x04#28000Access denied")))
+	f.Add([]byte("220 mail\r\n250-mail\r\n250 STARTTLS\r\n454 no certificate\r\n"))
+	f.Add([]byte("* CAPABILITY AUTH=PLAIN\r\na OK done\r\na NO certificate\r\n"))
+	f.Add([]byte("\x30\x0c\x02\x01\x02\x61\x07\x0a\x01\x33\x04\x00\x04\x00"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		for _, protocol := range []string{wire.TLS, wire.Postgres, wire.Redis} {
+		for _, protocol := range []string{
+			wire.TLS, wire.Postgres, wire.Redis, wire.MySQL, wire.SMTP, wire.IMAP, wire.LDAP, wire.MQTT, wire.NATS, wire.AMQP,
+		} {
+			if err := wire.StartTLS(&script{says: strings.NewReader(string(data))}, protocol); err != nil {
+				fit(t, protocol, err)
+			}
 			s := &script{says: strings.NewReader(string(data))}
 			answer, err := wire.Ask(s, wire.Question{Protocol: protocol})
 			if (answer == reconcile.LetIn) != (err == nil) {
@@ -132,9 +268,15 @@ func FuzzAsk(f *testing.F) {
 			if err == nil {
 				continue
 			}
-			if words := wire.Words(err); words == "" || strings.ContainsAny(words, "\x00\x1b\r\n") || len(words) > 4*501 {
-				t.Errorf("%s: unfit for a report: %q", protocol, words)
-			}
+			fit(t, protocol, err)
 		}
 	})
+}
+
+// fit fails the test unless an error can stand in a report.
+func fit(t *testing.T, protocol string, err error) {
+	t.Helper()
+	if words := wire.Words(err); words == "" || strings.ContainsAny(words, "\x00\x1b\r\n") || len(words) > 4*501+100 {
+		t.Errorf("%s: unfit for a report: %q", protocol, words)
+	}
 }

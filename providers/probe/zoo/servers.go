@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -155,9 +156,10 @@ func await(ended <-chan struct{}, ready func() bool) bool {
 	}
 }
 
-// end stops a server: SIGINT is a quick and clean end to all three of them.
+// end stops a server: SIGINT is a quick and clean end to PostgreSQL, and SIGTERM to those that do not take SIGINT.
 func end(cmd *exec.Cmd, ended <-chan struct{}) {
 	_ = cmd.Process.Signal(syscall.SIGINT)
+	_ = cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-ended:
 	case <-time.After(patience):
@@ -197,14 +199,23 @@ func unprivileged(t testing.TB, dir string) (own func(string), as *syscall.SysPr
 	return own, &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
 }
 
+// taken are the ports that this process gave away: a server may need seconds to listen on its own, and the kernel would give it
+// to another one meanwhile.
+var taken sync.Map
+
 func freePort(t testing.TB) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		port := l.Addr().(*net.TCPAddr).Port
+		_ = l.Close()
+		if _, was := taken.LoadOrStore(port, true); !was {
+			return port
+		}
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }

@@ -74,15 +74,16 @@ function draw() {
   $('expiry').replaceChildren(...timeline(status, found, now));
   if (found.length === 0 && status.bindings.length > 0) $('picture').replaceChildren(el('p', { class: 'dim' }, 'No binding matches the filter.'));
   const open = status.bindings.filter((b) => !settled(b.state)).length;
-  const verdict = open > 0 ? count(open, 'binding needs attention', 'bindings need attention') : status.converged ? 'All is settled' : 'Not converged';
+  const blind = status.watch.trouble === 'pass';
+  const verdict = blind ? 'The last pass could not look' : open > 0 ? count(open, 'binding needs attention', 'bindings need attention') : status.converged ? 'All is settled' : 'Not converged';
   $('verdict').textContent = verdict;
-  $('verdict').className = open > 0 ? 'Failed' : status.converged ? 'Ready' : 'Stale';
+  $('verdict').className = blind || open > 0 ? 'Failed' : status.converged ? 'Ready' : 'Stale';
   document.title = verdict + ' – ' + (status.project || 'certwright');
 }
 
 function notices(status) {
   const trouble = {
-    pass: 'The last pass could not look at everything: this is what the one before saw. The log of watch says why.',
+    pass: 'The last pass could not look at everything: an earlier one saw what is shown here, and it may be so no more. The log of watch says why.',
     spec: 'tls.yaml cannot be used, and the last good one stays in force. The log of watch says why.',
     steps: 'Some steps of the last pass failed.',
   }[status.watch.trouble];

@@ -27,10 +27,12 @@ func run(args []string) error {
 		return docker.ServeFiles(context.Background(), os.Stdin, os.Stdout, files.Local{Rand: rand.Reader})
 	case len(args) == 3 && args[1] == "dial":
 		return docker.ServeDial(context.Background(), args[2], os.Stdin, os.Stdout)
+	case len(args) == 3 && args[1] == "signal":
+		return docker.ServeSignal(args[2], os.Stdout)
 	case len(args) == 2 && args[1] == "wait":
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 		defer stop()
 		return docker.ServeWait(ctx)
 	}
-	return errors.New("usage: courier files | courier dial ADDRESSES | courier wait")
+	return errors.New("usage: courier files | courier dial ADDRESSES | courier signal NAME | courier wait")
 }

@@ -1,0 +1,308 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/certwright/certwright/providers/docker/dockertest"
+)
+
+// engineMachine is a machine with systemd, and a dockerd that listens on its loopback.
+type engineMachine struct {
+	*booted
+	address string
+}
+
+// The engine runs no containers: all it needs is its sockets. It can be asked about its configuration, as one of 23.0 can. starts has a line for each time it started.
+const engineScript = `umount /run/docker.sock; rm -f /run/docker.sock
+cp %s /usr/local/bin/certwright
+mkdir -p /etc/docker /srv/shop
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=stranger -keyout /srv/foreign-key.pem -out /srv/foreign.pem 2>/dev/null
+cat > /etc/docker/daemon.json
+cat > /usr/local/bin/dockerd <<-'E'
+#!/bin/sh
+case " $* " in
+*" --help "*) echo "      --validate   Validate daemon configuration and exit";;
+*" --validate "*) [ ! -e /run/invalid ];;
+*) exec /usr/sbin/dockerd "$@";;
+esac
+E
+chmod +x /usr/local/bin/dockerd
+cat > /etc/systemd/system/docker.service <<-'E'
+[Unit]
+DefaultDependencies=no
+[Service]
+Type=notify
+ExecStartPre=/bin/sh -c 'echo x >> /run/starts; [ ! -x /run/hook ] || /run/hook'
+ExecStart=/usr/local/bin/dockerd %s
+Restart=no
+StandardError=append:/run/said
+E
+systemctl daemon-reload
+systemctl start docker.service`
+
+// engineOf boots a machine whose dockerd has a configuration file with more in it than what listens, and flags of its unit.
+func engineOf(t *testing.T, hosts, flags string) engineMachine {
+	t.Helper()
+	dockertest.Servers(t, "dockerd", "docker", "openssl")
+	program := staticBinary(t)
+	m := engineMachine{booted: bootAlone(t), address: "127.0.0.1"}
+	t.Cleanup(func() {
+		if t.Failed() {
+			said, _ := m.run("tail -n 30 /run/said; cat /etc/docker/daemon.json; systemctl --no-pager cat docker.service")
+			t.Log(said)
+		}
+		if out, err := m.run("systemctl stop docker.service"); err != nil {
+			t.Errorf("stop dockerd: %v\n%s", err, out)
+		}
+	})
+	file := fmt.Sprintf(`{
+  "storage-driver": "vfs", "data-root": "/run/data",
+  "bridge": "none", "iptables": false, "ip-forward": false, "ip-masq": false,%s
+  "labels": ["kept=1.50"]
+}`, strings.ReplaceAll(hosts, "ADDRESS", m.address))
+	m.do(fmt.Sprintf("cat > /srv/daemon.json <<-'E'\n%s\nE\n", file))
+	m.dir = "/srv"
+	m.do("exec < /srv/daemon.json\n" + fmt.Sprintf(engineScript, program, strings.ReplaceAll(flags, "ADDRESS", m.address)))
+	m.dir = "/srv/shop"
+	return m
+}
+
+// spec writes tls.yaml; ADDRESS is where the engine listens.
+func (m engineMachine) spec(text string) {
+	m.t.Helper()
+	m.do("cat > tls.yaml <<-'E'\n" + strings.ReplaceAll(text, "ADDRESS", m.address) + "\nE\n")
+}
+
+// certwright runs the program there, and wants an exit code.
+func (m engineMachine) certwright(code int, args string) string {
+	m.t.Helper()
+	out, err := m.run("export HOME=/srv/shop DOCKER_HOST= DOCKER_CONFIG= CI=\nset +e; certwright " + args + " 2>&1; echo exit $?")
+	if err != nil || !strings.HasSuffix(out, fmt.Sprintf("exit %d\n", code)) {
+		m.t.Fatalf("certwright %s: want exit %d, %v\n%s", args, code, err, out)
+	}
+	note(out)
+	return out
+}
+
+// docker runs the real client there, as somebody whose configuration certwright writes.
+func (m engineMachine) docker(script string) (string, error) {
+	return m.run("export HOME=/srv/shop DOCKER_HOST= DOCKER_CONFIG= DOCKER_CERT_PATH= DOCKER_TLS_VERIFY=\n" + strings.ReplaceAll(script, "ADDRESS", m.address))
+}
+
+// works wants the client to be let in in every way there is.
+func (m engineMachine) works(when string) {
+	m.t.Helper()
+	for how, script := range map[string]string{
+		"context":          "docker --context core",
+		"DOCKER_CERT_PATH": `eval "$(certwright env ops)"; docker`,
+		"flags":            "docker --tlsverify -H tcp://ADDRESS:2376",
+	} {
+		if out, err := m.docker(script + " info --format '{{.Driver}}'"); err != nil || out != "vfs\n" {
+			m.t.Errorf("%s, by %s: %v\n%s", when, how, err, out)
+		}
+	}
+}
+
+// refused wants clients without a certificate, and with one of a CA the engine does not know, to be refused.
+func (m engineMachine) refused(when string) {
+	m.t.Helper()
+	for who, flags := range map[string]string{
+		"nobody":     "--tlscert= --tlskey=",
+		"a stranger": "--tlscert=/srv/foreign.pem --tlskey=/srv/foreign-key.pem",
+	} {
+		out, err := m.docker("docker --tlsverify -H tcp://ADDRESS:2376 --tlscacert=/srv/shop/.docker/ca.pem " + flags + " info")
+		if err == nil || !strings.Contains(out, "remote error: tls: ") {
+			m.t.Errorf("%s, %s is let in: %v\n%s", when, who, err, out)
+		}
+	}
+}
+
+// starts is how often dockerd was started.
+func (m engineMachine) starts() int {
+	m.t.Helper()
+	n, err := strconv.Atoi(strings.TrimSpace(m.do("wc -l < /run/starts")))
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return n
+}
+
+const engineSpec = `version: 1
+project: shop
+cas:
+  internal: {local: {lifetime: 10y}}
+  next: {local: {lifetime: 10y}}
+identities:
+  engine: {ca: internal, names: [ADDRESS]}
+  ops: {ca: internal, usages: [client]}
+bindings:
+  engine: {identity: engine, engine: {listen: ["tcp://ADDRESS:2376"], allowRestart: true}}
+  ops: {identity: ops, context: {name: core, endpoint: "tcp://ADDRESS:2376"}}
+  laptop: {identity: ops, context: {name: default, endpoint: "tcp://ADDRESS:2376"}}`
+
+// TestEngine leads a real dockerd under systemd from plain TCP to mutual TLS by one apply, and on: to the next certificate, to
+// another CA, and back when it cannot start. Each is one restart.
+func TestEngine(t *testing.T) {
+	t.Parallel()
+	m := engineOf(t, "\n  \"hosts\": [\"unix:///run/docker.sock\", \"tcp://ADDRESS:2375\"],", "")
+	if out, err := m.docker("docker -H tcp://ADDRESS:2375 info --format '{{.Driver}}'"); err != nil {
+		t.Fatalf("it is not reached in plain: %v\n%s", err, out)
+	}
+	m.spec(engineSpec)
+	if out := m.certwright(exitDone, "status"); !strings.Contains(out, "local  "+m.address+":2375 lets anybody in, without TLS") {
+		t.Errorf("status does not say that it is open:\n%s", out)
+	}
+	plan := m.certwright(exitDone, "plan")
+	if !strings.Contains(plan, "restart docker.service, to read /etc/docker/tls/a") || !strings.Contains(plan, "interrupting binding/engine") {
+		t.Errorf("the plan does not say that it restarts:\n%s", plan)
+	}
+	page := pageOf(t, "engine.md", strings.NewReplacer("[core-02, 10.0.0.12]", "[ADDRESS]", "0.0.0.0:2376", "ADDRESS:2376", "core-02:2376", "ADDRESS:2376"))
+	m.do("cat > core-02.yaml <<-'E'\n" + strings.ReplaceAll(page.files["core-02.yaml"], "ADDRESS", m.address) + "\nE\n")
+	if out, err := m.docker(page.sh[1]); err != nil || !strings.Contains(out, "Storage Driver: vfs") {
+		t.Fatalf("what the page says: %v\n%s", err, out)
+	}
+	m.certwright(exitDone, "apply") // more clients, and no restart
+	m.works("at first")
+	m.refused("at first")
+	if out, err := m.docker("docker -H tcp://ADDRESS:2375 info"); err == nil {
+		t.Errorf("it is still reached in plain:\n%s", out)
+	}
+	if out := m.do("cat /etc/docker/daemon.json"); !strings.Contains(out, `"kept=1.50"`) || !strings.Contains(out, `"unix:///run/docker.sock"`) {
+		t.Errorf("what else stood in its file is not there:\n%s", out)
+	}
+	if out := m.certwright(exitDone, "status"); !strings.Contains(out, "Ready") || strings.Contains(out, "root there") {
+		t.Errorf("it is not Ready, or open:\n%s", out)
+	}
+	m.certwright(exitDone, "plan --exit-code")
+	if n := m.starts(); n != 2 {
+		t.Errorf("it was started %d times", n)
+	}
+
+	t.Log("a renewal")
+	m.certwright(exitDone, "rotate identity/engine")
+	m.works("after a renewal")
+	if n := m.starts(); n != 3 {
+		t.Errorf("it was started %d times", n)
+	}
+	if out := m.do("ls /etc/docker/tls/a /etc/docker/tls/b; ls -a /etc/docker"); strings.Count(out, "key.pem") != 1 || strings.Contains(out, "before-certwright") {
+		t.Errorf("more is left than it needs:\n%s", out)
+	}
+
+	t.Log("another CA")
+	m.spec(strings.NewReplacer("ca: internal, names", "ca: next, names", "ca: internal, usages", "ca: next, usages").Replace(engineSpec))
+	m.certwright(exitDone, "apply")
+	m.works("after a change of its CA")
+	m.refused("after a change of its CA")
+	if n := m.starts(); n != 4 {
+		t.Errorf("it was started %d times", n)
+	}
+
+	t.Log("a certificate it cannot start with")
+	m.do(`cat > /run/hook <<-'E'
+#!/bin/sh
+rm /run/hook
+echo broken > "$(sed -n 's/.*"tlscert": "\(.*\)",/\1/p' /etc/docker/daemon.json)"
+E
+chmod +x /run/hook`)
+	out := m.certwright(exitPart, "rotate identity/engine")
+	if !strings.Contains(out, "the configuration of before is back, and dockerd runs with it") {
+		t.Errorf("it does not say that it is back:\n%s", out)
+	}
+	m.works("after the way back")
+	m.refused("after the way back")
+	if n := m.starts(); n != 6 {
+		t.Errorf("it was started %d times", n)
+	}
+	m.certwright(exitDone, "apply")
+	m.works("at the second try")
+	if n := m.starts(); n != 7 {
+		t.Errorf("it was started %d times", n)
+	}
+
+	t.Log("a clash of the file and the unit")
+	m.do("mkdir -p /etc/systemd/system/docker.service.d\n" +
+		"printf '[Service]\\nExecStart=\\nExecStart=/usr/sbin/dockerd -H fd://\\n' > /etc/systemd/system/docker.service.d/override.conf\nsystemctl daemon-reload")
+	out = m.certwright(exitPart, "apply")
+	for _, want := range []string{"hosts is in /etc/docker/daemon.json:", "-H in /etc/systemd/system/docker.service.d/override.conf:3", "take one of the two away"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("it does not say %q:\n%s", want, out)
+		}
+	}
+	if n := m.starts(); n != 7 {
+		t.Errorf("it was started %d times", n)
+	}
+}
+
+// TestEngineFlags has a unit that says where dockerd listens, and a TLS that lets in everybody. The unit gets a drop-in, once.
+// Whenever certwright is killed, the next run brings the engine back.
+func TestEngineFlags(t *testing.T) {
+	t.Parallel()
+	m := engineOf(t, "", "-H unix:///run/docker.sock -H tcp://ADDRESS:2376 --tls --tlsverify=false --tlscacert=/srv/foreign.pem --tlscert=/srv/foreign.pem --tlskey=/srv/foreign-key.pem --max-concurrent-uploads=3")
+	m.spec(engineSpec)
+	if out := m.certwright(exitDone, "status"); !strings.Contains(out, "local  "+m.address+":2376 lets in clients without a certificate") {
+		t.Errorf("status does not say that it is open:\n%s", out)
+	}
+	if plan := m.certwright(exitDone, "plan"); !strings.Contains(plan, "/etc/systemd/system/docker.service:6 says some of it itself") {
+		t.Errorf("the plan does not say why the unit changes:\n%s", plan)
+	}
+	if out := m.certwright(exitDone, "-v apply --wait 1m"); strings.Count(out, "systemctl daemon-reload") != 1 {
+		t.Errorf("systemd was not told of a drop-in, or more than once:\n%s", out)
+	}
+	m.works("at first")
+	m.refused("at first")
+	dropIn := m.do("cat /etc/systemd/system/docker.service.d/zz-certwright.conf")
+	if !strings.HasSuffix(dropIn, "[Service]\nExecStart=\nExecStart=/usr/local/bin/dockerd --max-concurrent-uploads=3\n") {
+		t.Errorf("the drop-in is\n%s", dropIn)
+	}
+	if out := m.certwright(exitDone, "-v rotate identity/engine"); strings.Contains(out, "daemon-reload") || strings.Count(out, "systemctl restart docker.service") != 1 {
+		t.Errorf("a renewal does more than restart, or less:\n%s", out)
+	}
+
+	t.Log("a configuration that dockerd says it would not take")
+	before := m.starts()
+	m.do("touch /run/invalid")
+	if out := m.certwright(exitPart, "rotate identity/engine"); !strings.Contains(out, "its configuration is as it was, and nothing was restarted") {
+		t.Errorf("it does not say that it asked:\n%s", out)
+	}
+	m.do("rm /run/invalid")
+	m.works("while it waits")
+	m.certwright(exitDone, "apply --wait 1m")
+	if n := m.starts(); n != before+1 {
+		t.Errorf("it was started %d times", n-before)
+	}
+
+	hook := func(script string) {
+		t.Helper()
+		m.do("cat > /run/hook <<-'E'\n#!/bin/sh\nrm /run/hook\n" + script + "\nE\nchmod +x /run/hook")
+	}
+	killed := func() {
+		t.Helper()
+		out, err := m.run("export HOME=/srv/shop DOCKER_HOST= DOCKER_CONFIG= CI=\nset +e; sh -c 'echo $$ > /run/pid; exec certwright rotate identity/engine' 2>&1; echo exit $?")
+		if err != nil || !strings.Contains(out, "exit 137\n") {
+			t.Fatalf("it was not killed: %v\n%s", err, out)
+		}
+		note(out)
+	}
+	t.Log("killed while dockerd starts")
+	hook("kill -9 $(cat /run/pid)")
+	killed()
+	m.await("docker.service", "ActiveState", "active")
+	m.works("after a kill")
+	starts := m.starts()
+	m.certwright(exitDone, "apply --wait 1m")
+	if n := m.starts(); n != starts {
+		t.Errorf("what runs as it should was started %d times more", n-starts)
+	}
+
+	t.Log("killed while dockerd fails to start")
+	hook("kill -9 $(cat /run/pid)\n" + `echo broken > "$(sed -n 's/.*"tlskey": "\(.*\)",\?/\1/p' /etc/docker/daemon.json)"`)
+	killed()
+	m.await("docker.service", "ActiveState", "failed")
+	m.certwright(exitDone, "-H unix:///run/docker.sock apply --wait 1m") // that it does not answer is no reason to leave it so
+	m.works("after a kill that left it down")
+	m.refused("after a kill that left it down")
+	m.certwright(exitDone, "plan --exit-code")
+}

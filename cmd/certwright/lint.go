@@ -1,0 +1,163 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/certwright/certwright/reconcile"
+	"github.com/certwright/certwright/spec"
+)
+
+func (a *app) lintCommand() *cobra.Command {
+	var output string
+	var exitCode bool
+	c := &cobra.Command{
+		Use:   "lint",
+		Short: "Look for what works and will be regretted",
+		Long: "Look for what works and will be regretted: names that clients use and certificates lack, and the other way round; keys that\n" +
+			"others can read; weak certificates; servers that nothing proves, or that do not take up what is placed. It changes nothing.\n\n" +
+			"`validate` says what is wrong with the spec alone, `status` what is not as the spec says; this is about set-ups that are as\n" +
+			"the spec says.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			known, found, err := a.lint(cmd)
+			if err != nil {
+				return err
+			}
+			if err := a.printFindings(known, found, output); err != nil {
+				return err
+			}
+			if exitCode && len(found)+len(known.Warnings) > 0 {
+				return exit{code: exitPart}
+			}
+			return nil
+		},
+	}
+	c.Flags().StringVarP(&output, "output", "o", "text", "text or json")
+	c.Flags().BoolVar(&exitCode, "exit-code", false, "exit with 3 if anything is found")
+	c.Flags().BoolVar(&a.noCouriers, "no-couriers", false, "look by reading only")
+	return c
+}
+
+// lint looks at everything, also at what a plan needs not.
+func (a *app) lint(cmd *cobra.Command) (*spec.Spec, []reconcile.Finding, error) {
+	s, err := a.open(cmd.Context(), false)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer s.close()
+	w, _, err := a.look(cmd, s, reconcile.Scope{})
+	if err == nil {
+		w.Networks, err = networks(cmd, s, w)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	w.KeyFiles = keyFiles(s.spec)
+	return s.spec, reconcile.Lint(s.spec, w), nil
+}
+
+// networks are those on which the running containers of engines that answer have names. A task's ingress network has none for
+// clients.
+func networks(cmd *cobra.Command, s *session, w reconcile.World) (map[string][]reconcile.Network, error) {
+	var out map[string][]reconcile.Network
+	for host, e := range s.engines {
+		if state, asked := w.Engines[host]; !asked || state.Err != "" {
+			continue
+		}
+		all, err := e.Describe(cmd.Context())
+		if err != nil {
+			return nil, err
+		}
+		if out == nil {
+			out = map[string][]reconcile.Network{}
+		}
+		for _, c := range all {
+			out[c.ID] = []reconcile.Network{}
+			for _, n := range c.Networks {
+				if n.Name != "ingress" {
+					out[c.ID] = append(out[c.ID], reconcile.Network{Name: n.Name, Aliases: n.Aliases})
+				}
+			}
+		}
+	}
+	return out, nil
+}
+
+// keyFiles are the files with keys and passwords that a spec names and that are there, and the store, by their paths.
+func keyFiles(s *spec.Spec) []reconcile.KeyFile {
+	var out []reconcile.KeyFile
+	add := func(file, what string) {
+		info, err := os.Stat(file)
+		if file == "" || err != nil {
+			return
+		}
+		path, err := filepath.Abs(file)
+		if real, linked := filepath.EvalSymlinks(path); err == nil && linked == nil {
+			path = real
+		}
+		out = append(out, reconcile.KeyFile{Path: path, What: what, Mode: uint32(info.Mode().Perm())})
+	}
+	add(s.Store.Directory, "the store")
+	for _, c := range s.CAs {
+		if c.Local != nil {
+			add(c.Local.KeyFile, "the key of CA "+c.Name)
+		}
+	}
+	for _, id := range s.Identities {
+		switch {
+		case id.From != nil:
+			add(id.From.Key, "the key of identity "+id.Name)
+		case id.Brought != nil:
+			add(id.Brought.Key, "the key of identity "+id.Name)
+		}
+	}
+	for _, src := range passwords(s) {
+		add(src.File, "a password")
+	}
+	slices.SortStableFunc(out, func(a, b reconcile.KeyFile) int { return cmp.Compare(a.Path, b.Path) })
+	return slices.CompactFunc(out, func(a, b reconcile.KeyFile) bool { return a.Path == b.Path })
+}
+
+type findingDocument struct {
+	Subject string `json:"subject"`
+	Reason  string `json:"reason"`
+	Hint    string `json:"hint"`
+}
+
+func (a *app) printFindings(s *spec.Spec, found []reconcile.Finding, output string) error {
+	switch output {
+	case "json":
+		d := struct {
+			Project  string            `json:"project"`
+			Findings []findingDocument `json:"findings"`
+		}{s.Project, []findingDocument{}}
+		for _, w := range s.Warnings {
+			d.Findings = append(d.Findings, findingDocument{Subject: w.Path, Reason: w.Msg})
+		}
+		for _, f := range found {
+			d.Findings = append(d.Findings, findingDocument(f))
+		}
+		return printJSON(a.out, d)
+	case "text":
+	default:
+		return fmt.Errorf("no output named %q: text or json", output)
+	}
+	if len(found)+len(s.Warnings) == 0 {
+		fmt.Fprintf(a.out, "%s: nothing found.\n", s.Project)
+		return nil
+	}
+	fmt.Fprintf(a.out, "%s: %s.\n\n", s.Project, count(len(found)+len(s.Warnings), "finding", "findings"))
+	for _, w := range s.Warnings {
+		fmt.Fprintf(a.out, "  %s\n", a.paint(yellow, w.String()))
+	}
+	for _, f := range found {
+		fmt.Fprintf(a.out, "  %s: %s\n    %s\n", f.Subject, a.paint(yellow, printable(f.Reason)), printable(f.Hint))
+	}
+	return nil
+}

@@ -1,0 +1,135 @@
+// Package dockerd configures and restarts the dockerd of this machine, as systemd runs it.
+//
+// What dockerd is configured with is in two places, its configuration file and the command of its unit, and it does not
+// start if both say the same thing. Machine reads both with the lines they stand on. It changes the file key by key, and the
+// command by a drop-in of its own.
+//
+// A change is kept only when dockerd runs with it and that was proved. What was there before lies beside the file until
+// then, so that a process which is cut off leaves the next one a way back.
+package dockerd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/certwright/certwright/providers/disk"
+	"github.com/certwright/certwright/reconcile"
+	"github.com/certwright/certwright/spec"
+)
+
+const (
+	unitName    = "docker.service"
+	defaultFile = "/etc/docker/daemon.json"
+	systemdRuns = "/run/systemd/system" // sd_booted(3)
+	unitFolders = "/etc/systemd/system"
+	// dropInName comes after the drop-ins of people: the last ExecStart counts.
+	dropInName = "zz-certwright.conf"
+	maxFile    = 1 << 20
+)
+
+// Machine is the one certwright runs on. It implements reconcile.Daemons for spec.LocalHost.
+type Machine struct {
+	Disk disk.Disk // Disk.Around is put around what systemd is asked for, too
+}
+
+var _ reconcile.Daemons = Machine{}
+
+// Daemon implements reconcile.Daemons.
+func (m Machine) Daemon(ctx context.Context, host string) reconcile.DaemonState {
+	switch {
+	case host != spec.LocalHost:
+		return unknown("dockerd of another host", "it is not in this version")
+	case !exists(systemdRuns):
+		return unknown("systemd does not run here, and dockerd is restarted by nothing else", "run certwright on the machine of the engine")
+	}
+	s, err := m.observe(ctx)
+	if err != nil {
+		return unknown(err.Error(), "look at it with `systemctl cat "+unitName+"`")
+	}
+	return s
+}
+
+func unknown(why, hint string) reconcile.DaemonState {
+	return reconcile.DaemonState{Err: why, Hint: hint}
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+func (m Machine) observe(ctx context.Context) (s reconcile.DaemonState, err error) {
+	properties, err := m.show(ctx)
+	if err != nil {
+		return s, err
+	}
+	if load := properties["LoadState"]; load != "loaded" {
+		return s, fmt.Errorf("%s is %s", unitName, load)
+	}
+	s.Unit, s.Active = unitName, properties["ActiveState"] == "active"
+	files := append([]string{properties["FragmentPath"]}, strings.Fields(properties["DropInPaths"])...)
+	if s.Command, s.CommandAt, err = commandOf(files); err != nil {
+		return s, err
+	}
+	if s.Active && properties["MainPID"] != "0" {
+		s.Running = arguments(properties["MainPID"])
+	}
+	s.File = configFile(s.Running, s.Command)
+	s.Unfinished = exists(backupOf(s.File))
+	data, err := os.ReadFile(s.File)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return s, err
+	}
+	c, err := parse(s.File, data)
+	if err != nil {
+		s.FileErr = err.Error()
+		return s, nil
+	}
+	s.Hosts, s.TLS = c.hosts, c.tls
+	s.Live = c.live || slices.Contains(s.Running, "--live-restore") || slices.Contains(s.Running, "--live-restore=true")
+	return s, nil
+}
+
+// arguments are those of a process, nil if there is none.
+func arguments(pid string) []string {
+	data, err := os.ReadFile(filepath.Join("/proc", pid, "cmdline"))
+	if err != nil {
+		return nil
+	}
+	return strings.Split(strings.TrimSuffix(string(data), "\x00"), "\x00")
+}
+
+// configFile is what arguments name as the configuration file, the first that do.
+func configFile(all ...[]string) string {
+	for _, args := range all {
+		for i, arg := range args {
+			if file, is := strings.CutPrefix(arg, "--config-file="); is {
+				return file
+			}
+			if arg == "--config-file" && i+1 < len(args) {
+				return args[i+1]
+			}
+		}
+	}
+	return defaultFile
+}
+
+// reachLimit bounds a connection to this machine.
+const reachLimit = 5 * time.Second
+
+// Reach implements reconcile.Daemons.
+func (m Machine) Reach(ctx context.Context, host, address string) (net.Conn, error) {
+	if host != spec.LocalHost {
+		return nil, fmt.Errorf("dockerd of %s: %w", host, reconcile.ErrNotHere)
+	}
+	d := net.Dialer{Timeout: reachLimit}
+	return d.DialContext(ctx, "tcp", address)
+}

@@ -1,0 +1,141 @@
+package reconcile
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/certwright/certwright/spec"
+)
+
+// engine plans the files of an engine, and its restart.
+func (d *differ) engine(b *spec.Binding, w want, pending []int) {
+	subject := "binding/" + b.Name
+	s := d.w.Daemons[b.Host.Name]
+	using := s.TLS == w.at[0].at.tls()
+	to := 0
+	if using && !d.cutOff(b) && (len(pending) > 0 || d.w.State.Places[w.at[0].at].Wrote != w.units[0]) {
+		to = 1
+	}
+	_, why, refused := s.wants(b.Place.Engine, w.at[to].at)
+	switch {
+	case refused != nil:
+		d.unresolved[b.Name] = true
+		d.refuse(Blocked, subject, refused.Reason, refused.Hint)
+		return
+	case !s.Active && !s.Unfinished:
+		d.unresolved[b.Name] = true
+		d.refuse(Waiting, subject, "waits for the engine: "+s.Unit+" does not run", "start it")
+		return
+	}
+	if why = d.restartReason(b, w, to, why, pending); why != "" && !b.Place.Engine.AllowRestart {
+		d.unresolved[b.Name] = true
+		d.refuse(Blocked, subject, "dockerd has to be restarted, and allowRestart is not set: "+why,
+			"set `allowRestart: true`: the plan then says what the restart ends")
+		return
+	}
+	if why != "" || s.Unfinished { // the way back leads to the other
+		for _, l := range w.at {
+			d.wanted[l.at.physical()] = b.Name
+		}
+	}
+	placed := d.place(b, w, to, pending, 0)
+	if why == "" || d.held[subject].Reason != "" {
+		return
+	}
+	d.restartEngine(b, w, to, why, append(d.clients(b), placed))
+}
+
+// restartReason is why dockerd has to be restarted, "" if it has not.
+func (d *differ) restartReason(b *spec.Binding, w want, to int, config string, pending []int) string {
+	served, probed := d.w.Served[TargetKey(b.Name, d.daemon(b))]
+	switch {
+	case d.cutOff(b):
+		return "a restart was cut off"
+	case config != "" && to == 1 && len(pending) > 0:
+		return "follows its certificate"
+	case config != "":
+		return config
+	case !probed || w.m.issued == nil:
+		return ""
+	case served.Err != "":
+		return "it does not answer as it is configured: " + served.Err
+	case served.Serial != w.m.issued.Serial:
+		return "not restarted since its files changed"
+	}
+	if fault := d.fault(b, d.daemon(b), served); fault != nil {
+		return fault.Reason
+	}
+	return ""
+}
+
+func (d *differ) cutOff(b *spec.Binding) bool { return d.w.Daemons[b.Host.Name].cutOff() }
+
+// restartEngine plans the restart, unless it was tried, or too often.
+func (d *differ) restartEngine(b *spec.Binding, w want, to int, why string, after []int) {
+	subject := "binding/" + b.Name
+	c := d.daemon(b)
+	load := d.w.State.Loads[TargetKey(b.Name, c)]
+	wait, down := lastRetry, d.cutOff(b)
+	if down {
+		wait = firstRetry
+	}
+	if load.Error != "" && load.Unit == engineUnit(w.units[to], b.Place.Engine) && d.lately(load, wait) {
+		d.refuse(Failed, subject, "dockerd did not take up its new configuration, and has the one of before: "+load.Error,
+			"look at the log of "+c.Name+"; `certwright apply` tries again")
+		return
+	}
+	if !down && d.restartsSpent(b) { // what is down since certwright restarted it is not left so
+		return
+	}
+	if n := d.ended(b.Host.Name); n > 0 {
+		why += fmt.Sprintf("; it ends %d running containers (live-restore is off)", n)
+	}
+	target := Target{Host: b.Host.Name, Kind: kindEngine, Name: c.Name, ID: engineID}
+	d.step(Reload{Binding: b.Name, Target: target, How: spec.Reload{Restart: true}, At: w.at[to].at}, why, after...)
+}
+
+// ended is how many containers end with their engine.
+func (d *differ) ended(host string) (n int) {
+	if d.w.Daemons[host].Live {
+		return 0
+	}
+	for _, c := range d.w.Engines[host].Containers {
+		if c.Running() {
+			n++
+		}
+	}
+	return n
+}
+
+// clients are the steps that place what the engine's clients have: they trust what is new before it drops the old.
+func (d *differ) clients(b *spec.Binding) []int {
+	var steps []int
+	for _, s := range d.plan.Steps {
+		p, is := s.Action.(Place)
+		if is && d.bindings[p.Binding].Place.Context != nil && d.leads(d.bindings[p.Binding].Place.Context, b) {
+			steps = append(steps, s.ID)
+		}
+	}
+	return steps
+}
+
+// leads reports whether a context is of the engine of a binding: by one of its names, or the loopback's, to one of its ports.
+func (d *differ) leads(c *spec.Context, b *spec.Binding) bool {
+	to, err := url.Parse(c.Endpoint)
+	if err != nil {
+		return false
+	}
+	port := slices.ContainsFunc(b.Place.Engine.Listen, func(l string) bool { return strings.HasSuffix(l, ":"+to.Port()) })
+	id := d.ids[b.Identity.Name]
+	named := slices.ContainsFunc(id.Names, func(n spec.Name) bool { return n.Value == strings.ToLower(to.Hostname()) })
+	ip := net.ParseIP(to.Hostname())
+	return port && (named || ip != nil && ip.IsLoopback() || to.Hostname() == "localhost")
+}
+
+// engineUnit is what dockerd is made to load: its files, and where it is to listen.
+func engineUnit(files Fingerprint, e *spec.EngineTLS) Fingerprint {
+	return digest(append([]string{string(files)}, e.Listen...)...)
+}
