@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -168,10 +167,12 @@ func TestKilled(t *testing.T) {
 	t.Parallel()
 	dockertest.Engine(t)
 	binary := staticBinary(t)
-	var all sync.WaitGroup
-	defer all.Wait()
-	// The lanes mostly wait for the engine, so all go at once, however few processors there are.
-	lane := func(name string, run func(t *testing.T)) { all.Go(func() { t.Run(name, run) }) }
+	lane := func(name string, run func(t *testing.T)) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			run(t)
+		})
+	}
 	for share := range 2 {
 		lane(fmt.Sprintf("first apply %d", share), func(t *testing.T) {
 			l := newLane(t, "hup", "{signal: HUP}", "lifetime: 30d")
