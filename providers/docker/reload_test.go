@@ -58,7 +58,7 @@ func TestSignal(t *testing.T) {
 		{"by preset", `trap 'echo took it' HUP; echo ready`, "", spec.Reload{Preset: "nginx"}, "", "took it"},
 		{"another", `trap 'echo took it' USR2; echo ready`, "", spec.Reload{Signal: "USR2"}, "", "took it"},
 		{"fatal", `trap 'echo no key; exit 7' HUP; echo ready`, "", spec.Reload{Signal: "HUP"}, "exited on it with code 7; it last said: no key", ""},
-		{"hidden by a restart", `trap 'exit 7' HUP; echo ready`, container.RestartPolicyAlways, spec.Reload{Signal: "HUP"}, "exited on it with code 7", ""},
+		{"hidden by a restart", `trap 'exit 7' HUP; echo ready`, container.RestartPolicyAlways, spec.Reload{Signal: "HUP"}, "the container exited on it", ""},
 		{"not allowed", `echo ready`, "", spec.Reload{Signal: "KILL"}, `signal "KILL" is not one of`, "ready"},
 		{"no preset", `echo ready`, "", spec.Reload{Preset: "mystery"}, `preset "mystery"`, "ready"},
 		{"none", `trap 'echo took it' HUP; echo ready`, "", spec.Reload{None: true}, "", "ready"},

@@ -39,7 +39,11 @@ func (e *Engine) signal(ctx context.Context, id, signal string) error {
 	}
 	select {
 	case r := <-exited:
-		return fmt.Errorf("the container exited on it with code %d%s", r.StatusCode, e.lastWords(ctx, id))
+		with := ""
+		if r.StatusCode != 0 { // which it is also where the container was restarted before the engine looked for the code
+			with = fmt.Sprint(" with code ", r.StatusCode)
+		}
+		return fmt.Errorf("the container exited on it%s%s", with, e.lastWords(ctx, id))
 	case err := <-failed:
 		return fmt.Errorf("whether it survived is unknown: %w", err)
 	case <-ctx.Done():
