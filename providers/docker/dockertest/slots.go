@@ -1,6 +1,7 @@
 package dockertest
 
 import (
+	"strings"
 	"sync"
 	"testing"
 )
@@ -9,24 +10,33 @@ import (
 // what has a time limit fails by it.
 const maxEngines = 6
 
-var (
-	slots = make(chan struct{}, maxEngines)
-	turn  sync.Mutex // one after the other takes all it wants, so that none waits for another in a circle
-)
+var slots = struct {
+	sync.Mutex
+	freed *sync.Cond
+	of    map[string]int // by test
+	used  int
+}{of: map[string]int{}}
 
-// Reserve waits until so many engines may be started, at most all, and holds them until the test ends: who starts engines does
-// so by itself. A test that measures time takes those as well that others would start beside it.
+func init() { slots.freed = sync.NewCond(&slots) }
+
+// Reserve waits until so many engines may be started, and holds them until t ends: who starts engines does so by itself. A test
+// that has some already gets more at once, or two such would wait for each other. So one that measures time first takes what
+// others would start beside it.
 func Reserve(t testing.TB, engines int) {
 	t.Helper()
-	engines = min(engines, maxEngines)
-	turn.Lock()
-	for range engines {
-		slots <- struct{}{}
+	test, _, _ := strings.Cut(t.Name(), "/")
+	slots.Lock()
+	defer slots.Unlock()
+	for slots.of[test] == 0 && slots.used > 0 && slots.used+engines > maxEngines {
+		slots.freed.Wait()
 	}
-	turn.Unlock()
+	slots.of[test] += engines
+	slots.used += engines
 	t.Cleanup(func() {
-		for range engines {
-			<-slots
-		}
+		slots.Lock()
+		defer slots.Unlock()
+		slots.of[test] -= engines
+		slots.used -= engines
+		slots.freed.Broadcast()
 	})
 }
