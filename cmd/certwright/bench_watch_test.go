@@ -80,8 +80,10 @@ func BenchmarkWatch(b *testing.B) {
 	}
 	rest()
 	before := used(b, w.cmd.Process.Pid)
+	sw := switches(w.cmd.Process.Pid)
 	time.Sleep(20 * time.Second)
 	idle := used(b, w.cmd.Process.Pid) - before
+	b.Logf("switches %d", switches(w.cmd.Process.Pid)-sw)
 	b.ReportMetric(float64(idle)/float64(20*time.Second)*100, "%-idle")
 	before = used(b, w.cmd.Process.Pid)
 	const passes = 10
@@ -166,4 +168,18 @@ func used(b *testing.B, pid int) time.Duration {
 		b.Fatal(err)
 	}
 	return time.Duration(at.Nano())
+}
+
+func switches(pid int) (n int) {
+	names, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
+	for _, name := range names {
+		data, _ := os.ReadFile(name)
+		for line := range strings.Lines(string(data)) {
+			if v, is := strings.CutPrefix(line, "voluntary_ctxt_switches:"); is {
+				k, _ := strconv.Atoi(strings.TrimSpace(v))
+				n += k
+			}
+		}
+	}
+	return n
 }
