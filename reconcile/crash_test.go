@@ -195,6 +195,7 @@ func (f *fault) around(what string, do func() error) error {
 func TestCrashTable(t *testing.T) {
 	for _, flow := range flows {
 		t.Run(flow.name, func(t *testing.T) {
+			t.Parallel()
 			effects, kinds := 0, faultKinds
 			if testing.Short() { // under the race detector
 				kinds = faultKinds[3:]

@@ -14,14 +14,16 @@ func inParallel(n int, do func(i int) error) error {
 func inWorkers(workers, n int, do func(i int) error) error {
 	errs := make([]error, n)
 	var next atomic.Int64
-	var wg sync.WaitGroup
-	for range min(workers, n) {
-		wg.Go(func() {
-			for i := next.Add(1) - 1; i < int64(n); i = next.Add(1) - 1 {
-				errs[i] = do(int(i))
-			}
-		})
+	work := func() {
+		for i := next.Add(1) - 1; i < int64(n); i = next.Add(1) - 1 {
+			errs[i] = do(int(i))
+		}
 	}
+	var wg sync.WaitGroup
+	for range min(workers, n) - 1 {
+		wg.Go(work)
+	}
+	work() // for one thing alone nobody else need wake
 	wg.Wait()
 	for _, err := range errs {
 		if err != nil {

@@ -1,3 +1,7 @@
+// The number of processors stays what it was at the start. To ask for it each second costs more than all that watch does while
+// it waits.
+//go:debug updatemaxprocs=0
+
 // Command certwright keeps the TLS of Docker hosts as tls.yaml says.
 //
 // It reads flags, wires the providers, prints, and sets the exit code; it decides nothing about TLS.

@@ -29,11 +29,16 @@ type watched struct {
 
 	mu   sync.Mutex
 	said bytes.Buffer
+	more chan struct{} // has a word when it said more
 }
 
 func (w *watched) Write(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	select {
+	case w.more <- struct{}{}:
+	default:
+	}
 	return w.said.Write(p)
 }
 
@@ -54,7 +59,7 @@ func startWatch(t testing.TB, ci, spec string, args ...string) *watched {
 // newWatch is one that has not been started.
 func newWatch(t testing.TB, spec string, args ...string) *watched {
 	t.Helper()
-	w := &watched{t: t, dir: t.TempDir(), ended: make(chan error, 1)}
+	w := &watched{t: t, dir: t.TempDir(), ended: make(chan error, 1), more: make(chan struct{}, 1)}
 	w.spec(spec)
 	w.cmd = exec.Command(staticBinary(t), append([]string{"--log-format", "json", "watch"}, args...)...)
 	w.cmd.Dir, w.cmd.Env, w.cmd.Stdout, w.cmd.Stderr = w.dir, os.Environ(), w, w

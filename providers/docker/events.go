@@ -66,9 +66,10 @@ func (e *Engine) word(m events.Message) string {
 	return string(m.Type) + " " + string(m.Action)
 }
 
-// back asks the engine again and again, after a time, until it answers.
+// back asks the engine again and again, after a time and then less and less often, until it answers.
 func (e *Engine) back(ctx context.Context, wait time.Duration) bool {
-	for {
+	const seldom = 10 * time.Second
+	for ; ; wait = max(wait, min(2*wait, seldom)) {
 		select {
 		case <-ctx.Done():
 			return false
