@@ -42,8 +42,8 @@ func resolve(o Options) (endpoint, error) {
 	switch {
 	case o.Context != "":
 		e, err := fromContext(config, o.Context)
-		if err == nil && o.TLS && e.inTheClear() {
-			err = fmt.Errorf("docker context %q leads to %s without TLS, and keys would go there in the clear: give it certificates, or use ssh", o.Context, e.address)
+		if err == nil && o.TLS && e.unproved() {
+			err = fmt.Errorf("docker context %q leads to %s without TLS that proves the engine, and keys would go there in the clear or to anybody: give it certificates and let it verify, or use ssh", o.Context, e.address)
 		}
 		return named(e, err)
 	case o.Endpoint != "":
@@ -188,10 +188,10 @@ func (e endpoint) tls() (*tls.Config, error) {
 	return config, nil
 }
 
-// inTheClear reports whether what is sent to the engine can be read on a network.
-func (e endpoint) inTheClear() bool {
+// unproved reports whether what is sent to the engine can be read on a network, or by whoever answers there.
+func (e endpoint) unproved() bool {
 	u, err := url.Parse(e.address)
-	if err != nil || u.Scheme != "tcp" && u.Scheme != "http" || e.certs != "" || e.skipVerify {
+	if err != nil || u.Scheme != "tcp" && u.Scheme != "http" || e.certs != "" && !e.skipVerify {
 		return false
 	}
 	ip := net.ParseIP(u.Hostname())

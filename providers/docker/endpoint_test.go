@@ -43,6 +43,7 @@ func TestResolve(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	writeContext(t, config, "unverified", `{"Endpoints":{"docker":{"Host":"tcp://core-02:2376","SkipTLSVerify":true}}}`)
 	writeContext(t, config, "empty", `{"Name":"empty","Endpoints":{}}`)
 	writeContext(t, config, "broken", `{`)
 	file := filepath.Join(config, "config.json")
@@ -68,6 +69,7 @@ func TestResolve(t *testing.T) {
 		{"no TLS on a socket", Options{Endpoint: "unix:///s"}, map[string]string{"DOCKER_TLS_VERIFY": "1"}, `{}`, named(endpoint{address: "unix:///s"}), ""},
 		{"a plain context", Options{Context: "plain"}, nil, `{}`, named(endpoint{address: "tcp://core-02:2375"}), ""},
 		{"a plain context that keys go to", Options{Context: "plain", TLS: true}, nil, `{}`, endpoint{}, "in the clear"},
+		{"a context that verifies nothing", Options{Context: "unverified", TLS: true}, nil, `{}`, endpoint{}, "to anybody"},
 		{"a plain context of this machine", Options{Context: "forwarded", TLS: true}, nil, `{}`, named(endpoint{address: "tcp://127.0.0.1:2375"}), ""},
 		{"context without an engine", Options{Context: "empty"}, nil, `{}`, endpoint{}, `docker context "empty" names no engine`},
 		{"broken context", Options{Context: "broken"}, nil, `{}`, endpoint{}, `docker context "broken": `},

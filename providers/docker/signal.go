@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -85,7 +86,7 @@ func disarms(c container.InspectResponse, signal string) bool {
 		return true
 	case container.RestartPolicyAlways, container.RestartPolicyOnFailure:
 		stop := strings.TrimPrefix(strings.ToUpper(c.Config.StopSignal), "SIG")
-		return stop == "" || stop == signal
+		return stop == "" || stop == signal || stop == strconv.Itoa(int(signals[signal]))
 	}
 	return false
 }

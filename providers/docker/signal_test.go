@@ -28,6 +28,7 @@ func TestSignalKeepsRestarts(t *testing.T) {
 		{"unless stopped, with a stop signal", container.RestartPolicyUnlessStopped, "SIGQUIT", ""},
 		{"always", container.RestartPolicyAlways, "", "100:101"},
 		{"always, with the signal as its stop signal", container.RestartPolicyAlways, "HUP", ""},
+		{"always, with the number of the signal as its stop signal", container.RestartPolicyAlways, "1", ""},
 		{"always, with a stop signal", container.RestartPolicyAlways, "SIGQUIT", ""},
 		{"on failure", container.RestartPolicyOnFailure, "", ""},
 	} {

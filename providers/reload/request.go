@@ -2,6 +2,7 @@ package reload
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -25,7 +26,7 @@ func (s Server) HTTP(ctx context.Context, how spec.Reload, env reconcile.ReloadE
 	}
 	r, err := http.NewRequestWithContext(ctx, method, how.HTTP.URL, strings.NewReader(how.HTTP.Body))
 	if err != nil {
-		return err
+		return quiet(err)
 	}
 	port, err := portOf(r.URL)
 	if err != nil {
@@ -47,7 +48,7 @@ func (s Server) HTTP(ctx context.Context, how spec.Reload, env reconcile.ReloadE
 	return s.Around.Do("HTTP "+method, func() error {
 		answer, err := client.Do(r)
 		if err != nil {
-			return err
+			return fmt.Errorf("%s on port %d: %w", method, port, quiet(err))
 		}
 		defer answer.Body.Close()
 		if answer.StatusCode < 400 {
@@ -55,8 +56,16 @@ func (s Server) HTTP(ctx context.Context, how spec.Reload, env reconcile.ReloadE
 		}
 		said := command.First(maxSaid)
 		said.ReadAll(answer.Body)
-		return fmt.Errorf("the server answered %s: %s", answer.Status, said)
+		return fmt.Errorf("the server answered %d %s: %s", answer.StatusCode, http.StatusText(answer.StatusCode), said)
 	})
+}
+
+// quiet is an error without the URL, which may hold a token.
+func quiet(err error) error {
+	if of := (*url.Error)(nil); errors.As(err, &of) {
+		return of.Err
+	}
+	return err
 }
 
 func portOf(u *url.URL) (int, error) {
@@ -68,5 +77,5 @@ func portOf(u *url.URL) (int, error) {
 	case u.Scheme == "http":
 		return 80, nil
 	}
-	return 0, fmt.Errorf("%q is no http or https URL", u.Redacted())
+	return 0, fmt.Errorf("the URL has scheme %q, not http or https", u.Scheme)
 }
