@@ -151,7 +151,7 @@ func (e *Engine) recovered(c container.InspectResponse, watched time.Duration) (
 	s := c.State
 	switch {
 	case s.Restarting || c.RestartCount > 0 || !s.Running:
-		return false, fmt.Errorf("the container exited with code %d after the restart", s.ExitCode)
+		return false, fmt.Errorf("the container exited%s after the restart", withCode(int64(s.ExitCode)))
 	case s.Health == nil || s.Health.Status == container.NoHealthcheck || s.Health.Status == "":
 		return watched >= e.settle, nil
 	case s.Health.Status == container.Unhealthy:

@@ -40,11 +40,7 @@ func (e *Engine) signal(ctx context.Context, id, signal string) error {
 	}
 	select {
 	case r := <-exited:
-		with := ""
-		if r.StatusCode != 0 { // which it is also where the container was restarted before the engine looked for the code
-			with = fmt.Sprint(" with code ", r.StatusCode)
-		}
-		return fmt.Errorf("the container exited on it%s%s", with, e.lastWords(ctx, id))
+		return fmt.Errorf("the container exited on it%s%s", withCode(r.StatusCode), e.lastWords(ctx, id))
 	case err := <-failed:
 		return fmt.Errorf("whether it survived is unknown: %w", err)
 	case <-ctx.Done():
@@ -52,6 +48,15 @@ func (e *Engine) signal(ctx context.Context, id, signal string) error {
 	case <-time.After(e.settle):
 		return nil
 	}
+}
+
+// withCode is the code of a container that exited, unless it is zero, as it also is where the container was started again before
+// the engine was asked.
+func withCode(code int64) string {
+	if code == 0 {
+		return ""
+	}
+	return fmt.Sprint(" with code ", code)
 }
 
 // send sends the signal through a courier among the processes of the container where the engine would take one of its own for
