@@ -68,7 +68,16 @@ func (v *view) outlived(c Container, at Location) bool {
 	return !p.Exists || known && started.Before(p.Born)
 }
 
+// anew says why a container that outlived what it mounts does not see its files, and what helps: a restart, once there are any.
+func (v *view) anew(c Container, at Location) (why, hint string) {
+	if !v.w.Places[at].Exists {
+		return "the directory that it was started with is gone", "run `certwright apply`, and then restart " + c.Name
+	}
+	return madeAnew, "restart " + c.Name
+}
+
 // wantsRestart refuses a binding of which a container needs a restart that its ladder has not.
 func (d *differ) wantsRestart(in loading) {
-	d.refuse(Stale, "binding/"+in.b.Name, in.c.Name+" does not see its files: "+madeAnew, "restart "+in.c.Name)
+	why, hint := d.anew(in.c, in.l.at)
+	d.refuse(Stale, "binding/"+in.b.Name, in.c.Name+" does not see its files: "+why, hint)
 }

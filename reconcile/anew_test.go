@@ -21,6 +21,9 @@ func TestMadeAnew(t *testing.T) {
 			if plan := text(e.plan(reconcile.Scope{})); strings.Contains(plan, "send") {
 				t.Errorf("a signal cannot help:\n%s", plan)
 			}
+			if s := e.state(binding, time.Now()); s.Hint != "run `certwright apply`, and then restart "+binding {
+				t.Errorf("while it is gone: %s (%s), hint %q", s.State, s.Reason, s.Hint)
+			}
 			e.converge()
 			for range 2 {
 				s := e.state(binding, time.Now())
@@ -29,7 +32,7 @@ func TestMadeAnew(t *testing.T) {
 				}
 				w := e.observe()
 				why := reconcile.Why(e.spec, w, reconcile.Diff(e.spec, w, reconcile.Scope{Since: time.Now()}), s)
-				if l := why.Layers[3]; l.Name != "mounted" || !strings.Contains(l.Text, "the directory was made anew since the container started: restart it") {
+				if l := why.Layers[3]; l.Name != "mounted" || !strings.Contains(l.Text, "the directory was made anew since the container started: restart "+binding) {
 					t.Errorf("why: %+v", why.Layers)
 				}
 				e.converge()

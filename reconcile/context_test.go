@@ -87,6 +87,12 @@ func TestContextWithoutMaterial(t *testing.T) {
 			t.Errorf("-want +got\n%s", d)
 		}
 		e.Delete(tls, "docker/key.pem")
+		e.ForeignFile(meta, "meta.json", []byte(`{"Name":"core-02"}`))
+		want = "Blocked binding/ops: meta.json (file) was not made by certwright\n"
+		if d := cmp.Diff(want, short.Replace(text(e.plan(reconcile.Scope{})))); d != "" {
+			t.Errorf("described by somebody: -want +got\n%s", d)
+		}
+		e.Delete(meta, "meta.json")
 		e.Around = func(what string, do func() error) error {
 			if strings.Contains(what, tls.Dir) {
 				return errFault

@@ -77,9 +77,13 @@ func (d *differ) binding(b *spec.Binding, w want) {
 		d.engine(b, w, pending)
 		return
 	}
-	prev := 0
+	prev, before := 0, len(d.plan.Steps)
 	for i := range w.at {
-		if prev = d.place(b, w, i, pending, prev); d.held[subject].Reason != "" && b.Place.Context != nil {
+		prev = d.place(b, w, i, pending, prev)
+		if r := d.held[subject]; r.Reason != "" && b.Place.Context != nil {
+			if r.State == Blocked { // what is somebody's own would speak TLS with material of ours
+				d.plan.Steps = d.plan.Steps[:before]
+			}
 			return // without its material docker would not speak TLS there
 		}
 	}
@@ -341,7 +345,10 @@ func misplacedFile(want wantedFile, is FileState) string {
 func (d *differ) foreign(b *spec.Binding, p PlaceState, files []wantedFile) *Refusal {
 	hint := "move what is there away, or run `certwright adopt " + b.Name + "` to take it over (a backup is kept)"
 	if m := p.Mark; m != nil && (m.Project != d.s.Project || m.Installation != d.w.State.Installation && !d.w.Fresh) {
-		return &Refusal{Reason: "it holds files of another certwright (project " + m.Project + ")", Hint: hint}
+		return &Refusal{
+			Reason: "it holds files of another certwright (project " + m.Project + ")",
+			Hint:   "give each a place of its own; if the other one is gone, run `certwright adopt " + b.Name + "` to take it over",
+		}
 	}
 	var names []string
 	for _, f := range files {

@@ -168,7 +168,8 @@ func silent(b *spec.Binding, c Container, s Served) *Refusal {
 func (d *differ) silentIn(in loading, s Served) *Refusal {
 	r := silent(in.b, in.c, s)
 	if d.outlived(in.c, in.l.at) {
-		r.Reason, r.Hint = madeAnew+": "+r.Reason, "restart "+in.c.Name
+		why, hint := d.anew(in.c, in.l.at)
+		r.Reason, r.Hint = why+": "+r.Reason, hint
 	}
 	if !mounts(in.c, in.l.at) {
 		r.Reason = fmt.Sprintf("%s does not mount %s, and does not answer on port %d: %s", in.c.Name, in.l.at, in.b.Probe.Port, s.Err)
@@ -259,23 +260,33 @@ func remedy(l located, c Container, rungs []spec.Reload) string {
 		return "mount the directory instead of single files; a restart of the container shows it the new ones"
 	case !mounts(c, l.at):
 		return mountHint
+	case len(rungs) > 0 && rungs[len(rungs)-1].None:
+		word := "restart"
+		if p, ok := presetOf(c); ok {
+			word = p.Name
+		}
+		return "nothing tells it of its files: let `reload: " + word + "` do so"
 	case len(rungs) > 0 && !rungs[len(rungs)-1].Restart:
-		return "let the ladder end in a restart: `reload: [" + rungs[0].Word() + ", restart]`; or its configuration names other files"
+		return "look at its logs (`docker logs " + c.Name + "`): it may have refused the files or its configuration, or `reload` may not fit it; " +
+			"if it is well and takes them up by nothing else, `reload: [" + rungs[0].Word() + ", restart]`"
 	}
 	return "look at the server's logs and configuration: it may have refused the new files, or name others"
 }
 
 // mounts reports whether the container sees the place.
-func mounts(c Container, at Location) bool {
+func mounts(c Container, at Location) bool { return mountedAt(c, at) != "" }
+
+// mountedAt is where in the container the place, or what it is in, is mounted; "" if it is not.
+func mountedAt(c Container, at Location) string {
 	for _, m := range c.Mounts {
 		if at.Volume != "" && m.Name == at.Volume {
-			return true
+			return m.Destination
 		}
 		if p := at.physical().Dir; p != "" && m.Type == "bind" && (within(p, m.Source) || within(m.Source, p)) {
-			return true
+			return m.Destination
 		}
 	}
-	return false
+	return ""
 }
 
 // restartsSpent reports whether the binding has used up its restarts of this hour, and plans the next look.

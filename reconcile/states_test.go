@@ -70,6 +70,9 @@ func TestTheWireIsBelieved(t *testing.T) {
 				e.wish("identity/" + row.binding)
 				e.converge()
 				got := e.state(row.binding, begin)
+				if row.binding == "web" && got.State == reconcile.Stale && !strings.HasPrefix(got.Hint, "look at its logs (`docker logs web`)") {
+					t.Errorf("hint %q", got.Hint) // a restart would end what still serves
+				}
 				if got.State != row.want || !strings.HasPrefix(got.Reason, row.reason) {
 					t.Errorf("%s (%s), want %s (%s…)", got.State, got.Reason, row.want, row.reason)
 				}

@@ -96,13 +96,14 @@ func (v *view) placedText(plan Plan, b *spec.Binding, l located) string {
 func (v *view) mountedText(c Container, l located) string {
 	switch {
 	case v.outlived(c, l.at):
-		return c.Name + " mounts the one that was there before: " + madeAnew + ": restart it"
+		why, hint := v.anew(c, l.at)
+		return c.Name + " mounts the one that was there before: " + why + ": " + hint
 	case !mounts(c, l.at):
 		return c.Name + " does not mount it"
 	case l.files:
 		return c.Name + " mounts single files of it, which pins what they were when it started"
 	}
-	return c.Name + " mounts it"
+	return c.Name + " mounts it at " + mountedAt(c, l.at)
 }
 
 // secretLayers are what is placed for a service, and what its spec mounts.

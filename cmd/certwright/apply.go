@@ -134,7 +134,7 @@ func rotating(s reconcile.Status, scope reconcile.Scope) bool {
 
 // conclude says how the bindings stand now and gives the exit code. patience is how long they were waited for.
 func (a *app) conclude(s *session, scope reconcile.Scope, patience time.Duration, out reconcile.Outcome, status reconcile.Status) error {
-	if len(out.Done) == 0 && out.Plan.Empty() {
+	if out.Passes == 0 && out.Plan.Empty() {
 		fmt.Fprintf(a.out, "%s: %s.\n", s.spec.Project, summary(out.Plan))
 	}
 	blame(&status, out)

@@ -200,7 +200,7 @@ func TestMendMadeAnew(t *testing.T) {
 	}
 	s.want(exitPart, "apply")
 	s.state("Stale", "the directory was made anew since the container started")
-	s.says(s.want(exitDone, "why", "web"), "the directory was made anew since the container started: restart it", "hint: restart "+server.Name)
+	s.says(s.want(exitDone, "why", "web"), "the directory was made anew since the container started: restart "+server.Name, "hint: restart "+server.Name)
 	if err := dockertest.Engine(t).ContainerRestart(t.Context(), server.ID, container.StopOptions{}); err != nil {
 		t.Fatal(err)
 	}

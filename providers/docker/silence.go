@@ -41,8 +41,10 @@ func (e *Engine) silence(err error) string {
 	case client.IsErrConnectionFailed(err) && strings.Contains(err.Error(), "Cannot connect"):
 		err = errors.New("nothing can be connected to there")
 	default:
-		// What a request was for does not matter: none gets through.
-		if request := new(url.Error); errors.As(err, &request) {
+		// What a request was for, and what came of its connection, does not matter: none gets through.
+		if failed := (commandError{}); errors.As(err, &failed) {
+			err = failed
+		} else if request := new(url.Error); errors.As(err, &request) {
 			err = request.Err
 		}
 	}

@@ -68,14 +68,17 @@ func dialCommand(name string, args, environ []string) (net.Conn, error) {
 			if said := stderr.String(); said != "" {
 				err = errors.New(strings.TrimPrefix(said, name+": "))
 			}
-			c.fail(fmt.Errorf("%s: %w", name, err))
+			c.fail(commandError{fmt.Errorf("%s: %w", name, err)})
 		}
 		_ = far.Close()
 	}()
 	return c, nil
 }
 
-// commandConn is a connection to a command. What the command said when it failed is the error of the next read.
+// commandError is why a command failed that a connection leads to: whatever others make of the connection's end, this is why.
+type commandError struct{ error }
+
+// commandConn is a connection to a command. What the command said when it failed is the error of the next read or write.
 type commandConn struct {
 	net.Conn
 	kill func() error
@@ -91,14 +94,22 @@ func (c *commandConn) fail(err error) {
 
 func (c *commandConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
-	if errors.Is(err, io.EOF) {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if c.err != nil {
-			err = c.err
-		}
+	return n, c.because(err)
+}
+
+func (c *commandConn) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	return n, c.because(err)
+}
+
+// because is why the command failed, if that is what an error comes from.
+func (c *commandConn) because(err error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if (errors.Is(err, io.EOF) || errors.Is(err, io.ErrClosedPipe)) && c.err != nil {
+		return c.err
 	}
-	return n, err
+	return err
 }
 
 func (c *commandConn) Close() error {
