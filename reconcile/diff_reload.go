@@ -267,6 +267,9 @@ func remedy(l located, c Container, rungs []spec.Reload) string {
 
 // mounts reports whether the container sees the place.
 func mounts(c Container, at Location) bool {
+	if at.Container != "" {
+		return at.Container == c.ID
+	}
 	for _, m := range c.Mounts {
 		if at.Volume != "" && m.Name == at.Volume {
 			return true

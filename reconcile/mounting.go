@@ -23,7 +23,7 @@ func Mounting(s *spec.Spec, w World) []Mounted {
 	var out []Mounted
 	for i := range s.Bindings {
 		b := &s.Bindings[i]
-		if b.Consumer == nil || b.Consumer.LabelKey != "" || b.Place.Swarm() {
+		if b.Consumer == nil || b.Consumer.LabelKey != "" || b.Place.Swarm() || b.Place.Store != nil {
 			continue
 		}
 		service := b.Consumer.Container
