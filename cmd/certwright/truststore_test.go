@@ -2,11 +2,14 @@ package main
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -164,5 +167,106 @@ func TestSystemStore(t *testing.T) {
 			}
 			s.want(exitDone, "plan", "--exit-code")
 		})
+	}
+}
+
+// byJava has the JVM fetch over https, with the keystore that it trusts by itself.
+func byJava(s *trusting) bool {
+	s.t.Helper()
+	code, said := s.exec("keytool", "-J-XX:+UseSerialGC", "-J-XX:TieredStopAtLevel=1", "-printcrl", "-file", fmt.Sprintf("https://%s:%d/", s.gateway, s.port))
+	refused := strings.Contains(said, "PKIX path building failed")
+	if !refused && !strings.Contains(said, "CRL") { // what is served is none, which it sees once it trusts who serves it
+		s.t.Fatalf("keytool: exit code %d: %s", code, said)
+	}
+	return !refused
+}
+
+// TestJavaStore has a JVM accept a server of a CA after apply, by cacerts in both forms that JDKs have it, and refuse it when the
+// CA is no more wanted. The other entries stay.
+func TestJavaStore(t *testing.T) {
+	t.Parallel()
+	for _, form := range []string{"jks", "pkcs12"} {
+		t.Run(form, func(t *testing.T) {
+			t.Parallel()
+			s := newTrusting(t, dockertest.Container{Image: dockertest.Image(t, dockertest.Java)}, "trustStore: java")
+			if form == "pkcs12" { // as JDK 18 and later have it
+				code, said := s.exec("sh", "-c", `keytool -J-Dkeystore.pkcs12.macAlgorithm=NONE -J-Dkeystore.pkcs12.certProtectionAlgorithm=NONE -importkeystore -noprompt \
+					-srckeystore /etc/ssl/certs/java/cacerts -srcstorepass changeit -destkeystore /tmp/cacerts -deststoretype PKCS12 -deststorepass changeit &&
+					cat /tmp/cacerts >/etc/ssl/certs/java/cacerts`)
+				if code != 0 {
+					t.Fatal(said)
+				}
+			}
+			list := func() string {
+				code, said := s.exec("keytool", "-list", "-cacerts", "-storepass", "changeit")
+				if code != 0 {
+					t.Fatal(said)
+				}
+				lines := strings.Split(strings.ReplaceAll(said, ", \n", ", "), "\n")
+				slices.Sort(lines)
+				return strings.Join(lines, "\n")
+			}
+			before := list()
+			s.accepts(byJava, false, "before")
+			s.want(exitDone, "apply")
+			s.accepts(byJava, true, "after apply")
+			if now := list(); strings.Count(now, "trustedCertEntry") != strings.Count(before, "trustedCertEntry")+1 || !strings.Contains(now, "certwright-scene-trust-") {
+				t.Errorf("it has %d entries, and had %d", strings.Count(now, "trustedCertEntry"), strings.Count(before, "trustedCertEntry"))
+			}
+			s.want(exitDone, "plan", "--exit-code")
+			s.declare(false)
+			s.want(exitDone, "apply")
+			s.accepts(byJava, false, "after the CA left")
+			if diff := cmp.Diff(before, list()); diff != "" {
+				t.Errorf("the other entries are not as they were (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// byNSS has the client of NSS connect, with what its database trusts.
+func byNSS(s *trusting) bool {
+	s.t.Helper()
+	code, said := s.exec("sh", "-c", fmt.Sprintf("echo | tstclnt -h %s -p %d -d sql:/root/.pki/nssdb -V tls1.2: -Q", s.gateway, s.port))
+	if code != 0 && !strings.Contains(said, "SEC_ERROR_UNKNOWN_ISSUER") {
+		s.t.Fatalf("tstclnt: exit code %d: %s", code, said)
+	}
+	return code == 0
+}
+
+// TestNSSStore has a client of NSS accept a server of a CA after apply, and refuse it when the CA is no more wanted. What
+// somebody else has in the database stays.
+func TestNSSStore(t *testing.T) {
+	t.Parallel()
+	s := newTrusting(t, dockertest.Container{Image: dockertest.Image(t, dockertest.NSS)}, "trustStore: nss, path: /root/.pki/nssdb")
+	list := func() string {
+		code, said := s.exec("certutil", "-L", "-d", "sql:/root/.pki/nssdb")
+		if code != 0 {
+			t.Fatal(said)
+		}
+		return said
+	}
+	dockertest.Poll(t, 20*time.Second, "the database", func() error {
+		if code, said := s.exec("certutil", "-L", "-d", "sql:/root/.pki/nssdb"); code != 0 {
+			return errors.New(said)
+		}
+		return nil
+	})
+	if code, said := s.exec("sh", "-c", "echo 0123456789012345678901234567890123456789 >/tmp/noise; certutil -S -x -n theirs -s CN=theirs -t C,, -d sql:/root/.pki/nssdb -z /tmp/noise -k ec -q nistp256"); code != 0 {
+		t.Fatal(said)
+	}
+	before := list()
+	s.accepts(byNSS, false, "before")
+	s.want(exitDone, "apply")
+	s.accepts(byNSS, true, "after apply")
+	if now := list(); strings.Count(now, "certwright-scene-trust-") != 1 || !strings.Contains(now, "theirs") {
+		t.Errorf("the database has\n%s", now)
+	}
+	s.want(exitDone, "plan", "--exit-code")
+	s.declare(false)
+	s.want(exitDone, "apply")
+	s.accepts(byNSS, false, "after the CA left")
+	if diff := cmp.Diff(before, list()); diff != "" {
+		t.Errorf("the database is not as it was (-want +got):\n%s", diff)
 	}
 }
