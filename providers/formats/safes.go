@@ -84,7 +84,7 @@ func readData(s *cryptobyte.String) (cryptobyte.String, error) {
 	if kind.Equal(oidEncryptedData) {
 		return nil, errSealed
 	}
-	if !kind.Equal(oidData) || !info.ReadASN1(&explicit, asn.Tag(0).ContextSpecific().Constructed()) || !explicit.ReadASN1(&octets, asn.OCTET_STRING) {
+	if !kind.Equal(oidData) || !info.ReadASN1(&explicit, asn.Tag(0).ContextSpecific().Constructed()) || !info.Empty() || !explicit.ReadASN1(&octets, asn.OCTET_STRING) || !explicit.Empty() {
 		return nil, errNoSafes
 	}
 	return octets, nil
