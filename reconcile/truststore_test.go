@@ -15,7 +15,7 @@ import (
 func (e *estate) withStores() {
 	e.t.Helper()
 	for _, name := range []string{"batch-0", "batch-1"} {
-		id := e.Run(memory.Container{Container: reconcile.Container{Name: name, Labels: map[string]string{"tier": "batch"}}})
+		id := e.Run(memory.Container{Bound: true, Container: reconcile.Container{Name: name, Labels: map[string]string{"tier": "batch"}}})
 		e.ids["batch"] = append(e.ids["batch"], id)
 	}
 	e.edit("bindings:\n", "bindings:\n"+batch)
@@ -106,4 +106,25 @@ func TestTrustStores(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestTrustStoreRestart restarts what reads a trust store, where the spec says so, once after each change of its roots.
+func TestTrustStoreRestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEstate(t)
+		e.steady()
+		e.withStores()
+		e.edit("bindings:\n", "bindings:\n"+strings.Replace(batch, "}\n", ", reload: restart}\n", 1))
+		if got, want := e.storeSteps(), "restart batch-0: follows its files\nrestart batch-1: follows its files"; !strings.HasSuffix(got, want) {
+			t.Errorf("the plan is\n%s\nwant at its end\n%s", got, want)
+		}
+		e.converge()
+		if got := e.storeSteps(); got != "" {
+			t.Errorf("then it is\n%s", got)
+		}
+		e.Edit(inStore(e.ids["batch"][0]), "ca.pem", []byte("another"))
+		time.Sleep(time.Minute)
+		e.converge()
+		e.audit()
+	})
 }

@@ -5,13 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/mount"
 	"github.com/google/go-cmp/cmp"
+	"gopkg.in/yaml.v3"
 
 	"github.com/certwright/certwright/providers/docker/dockertest"
 )
@@ -102,7 +106,7 @@ type verifier func(s *trusting) bool
 func byCurl(s *trusting) bool {
 	s.t.Helper()
 	code, said := s.exec("curl", "-sS", "-m", "20", fmt.Sprintf("https://%s:%d/", s.gateway, s.port))
-	if code != 0 && code != 60 { // CURLE_PEER_FAILED_VERIFICATION
+	if !slices.Contains([]int{0, 60, 77}, code) { // 60: the server is not trusted; 77: there are no roots at all
 		s.t.Fatalf("curl: exit code %d: %s", code, said)
 	}
 	return code == 0
@@ -167,6 +171,95 @@ func TestSystemStore(t *testing.T) {
 			}
 			s.want(exitDone, "plan", "--exit-code")
 		})
+	}
+}
+
+// TestStoreFollows changes the roots of a binding, the store, and the container, and wants what curl accepts to follow.
+func TestStoreFollows(t *testing.T) {
+	t.Parallel()
+	s := newTrusting(t, dockertest.Container{Image: dockertest.Image(t, dockertest.Debian)}, "trustStore: system")
+	trusts := func(list string) {
+		s.declare(true)
+		text := strings.Replace(s.read("tls.yaml"), "trust: [internal]", "trust: "+list, 1)
+		s.write("tls.yaml", strings.Replace(text, "cas:\n", "cas:\n  other: {local: {lifetime: 10y}}\n", 1))
+		s.want(exitDone, "apply")
+		s.want(exitDone, "plan", "--exit-code")
+	}
+	anchors := func() int {
+		_, said := s.exec("ls", "/usr/local/share/ca-certificates")
+		return strings.Count(said, "certwright-scene-trust-")
+	}
+	for _, step := range []struct {
+		list    string
+		accepts bool
+		anchors int
+	}{{"[internal]", true, 1}, {"[internal, other]", true, 2}, {"[other]", false, 1}, {"[internal]", true, 1}} {
+		trusts(step.list)
+		s.accepts(byCurl, step.accepts, "with "+step.list)
+		if n := anchors(); n != step.anchors {
+			t.Errorf("with %s it has %d roots, want %d", step.list, n, step.anchors)
+		}
+	}
+
+	if code, said := s.exec("sh", "-c", "rm /usr/local/share/ca-certificates/*; update-ca-certificates"); code != 0 {
+		t.Fatal(said)
+	}
+	s.accepts(byCurl, false, "after somebody removed it")
+	s.says(s.want(exitPending, "plan", "--exit-code"), "placed file differs")
+	s.want(exitDone, "apply")
+	s.accepts(byCurl, true, "after that was undone")
+
+	cli := dockertest.Engine(t)
+	now := 0
+	if err := cli.ContainerStop(t.Context(), s.c.ID, container.StopOptions{Timeout: &now}); err != nil {
+		t.Fatal(err)
+	}
+	s.says(s.want(exitDone, "status"), "Waiting", "is not running (exited)")
+	if err := cli.ContainerRemove(t.Context(), s.c.ID, container.RemoveOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	s.says(s.want(exitDone, "status"), "Waiting", "waits for "+s.c.Name)
+	s.c = dockertest.Run(t, dockertest.Container{Image: dockertest.Image(t, dockertest.Debian), Name: s.c.Name, Exact: true, Start: true})
+	s.accepts(byCurl, false, "made anew")
+	s.says(s.want(exitPending, "plan", "--exit-code"), "1 step", "not placed")
+	s.want(exitDone, "apply")
+	s.accepts(byCurl, true, "after apply to what was made anew")
+	s.want(exitDone, "plan", "--exit-code")
+}
+
+// TestStoreRefused has containers whose trust store is none that could be changed: nothing is, and what to do is said.
+func TestStoreRefused(t *testing.T) {
+	t.Parallel()
+	host := t.TempDir() // of the machine, for all to see
+	bundle := filepath.Join(host, "ca-certificates.crt")
+	if err := os.WriteFile(bundle, []byte("theirs\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for name, row := range map[string]struct {
+		c     dockertest.Container
+		store string
+		want  string
+	}{
+		"read-only":   {dockertest.Container{Image: dockertest.Image(t, dockertest.Debian), ReadOnly: true}, "system", "its root file system is read-only, and so is its trust store: give it a bundle in a volume or directory"},
+		"none":        {dockertest.Container{Image: dockertest.Image(t, dockertest.Curl)}, "system", "it has no trust store: neither the tool of a distribution nor a bundle file"},
+		"a mount":     {dockertest.Container{Image: dockertest.Image(t, dockertest.Bundle), Mounts: []mount.Mount{{Type: mount.TypeBind, Source: host, Target: "/etc/ssl/certs"}}}, "system", "is on a mount, and not its own"},
+		"no JVM":      {dockertest.Container{Image: dockertest.Image(t, dockertest.Bundle)}, "java", "it has no cacerts"},
+		"no database": {dockertest.Container{Image: dockertest.Image(t, dockertest.Bundle)}, "nss, path: /root/.pki/nssdb", "there is no NSS database in /root/.pki/nssdb"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newTrusting(t, row.c, "trustStore: "+row.store)
+			s.want(exitPart, "apply")
+			if b := s.status().binding(t, "trust"); b.State != "Blocked" || !strings.Contains(b.Reason, row.want) {
+				t.Errorf("trust is %s (%s), want %q", b.State, b.Reason, row.want)
+			}
+			changes, err := dockertest.Engine(t).ContainerDiff(t.Context(), s.c.ID)
+			if err != nil || slices.ContainsFunc(changes, func(c container.FilesystemChange) bool { return strings.Contains(c.Path, "certwright") }) {
+				t.Errorf("the container was changed: %v (error %v)", changes, err)
+			}
+		})
+	}
+	if data, err := os.ReadFile(bundle); err != nil || string(data) != "theirs\n" {
+		t.Errorf("a file of the machine was changed (error %v)", err)
 	}
 }
 
@@ -268,5 +361,42 @@ func TestNSSStore(t *testing.T) {
 	s.accepts(byNSS, false, "after the CA left")
 	if diff := cmp.Diff(before, list()); diff != "" {
 		t.Errorf("the database is not as it was (-want +got):\n%s", diff)
+	}
+}
+
+// TestBundle gives containers without a trust store, or beside it, a bundle in a volume and the variables that compose prints for
+// it: curl and a JVM accept a server of the CA, and without them they do not.
+func TestBundle(t *testing.T) {
+	t.Parallel()
+	s := newTrusting(t, dockertest.Container{Image: dockertest.Image(t, dockertest.Curl)}, "trustStore: system")
+	s.accepts(byCurl, false, "without a bundle")
+	volume := dockertest.Volume(t)
+	s.declare(true)
+	bundle := "container: worker, volume: " + volume + ", files: {ca.pem: ca, trust.jks: {content: truststore-jks, password: {command: [printf, something]}}}"
+	s.write("tls.yaml", strings.Replace(s.read("tls.yaml"), "container: "+s.c.Name+", trustStore: system", bundle, 1))
+	s.want(exitDone, "apply")
+	var printed composeFile
+	if err := yaml.Unmarshal([]byte(s.want(exitDone, "compose").out), &printed); err != nil {
+		t.Fatal(err)
+	}
+	worker := printed.Services["worker"]
+	if len(worker.Volumes) != 1 || len(worker.Environment) != 4 {
+		t.Fatalf("compose prints %+v", worker)
+	}
+	var env []string
+	for name, value := range worker.Environment {
+		env = append(env, name+"="+value)
+	}
+	with := dockertest.Container{
+		Env: env, Mounts: []mount.Mount{{Type: mount.TypeVolume, Source: worker.Volumes[0].Source, Target: worker.Volumes[0].Target, ReadOnly: true}},
+		ReadOnly: true, Tmpfs: map[string]string{"/tmp": ""}, Start: true,
+	}
+	for kind, by := range map[dockertest.Kind]verifier{dockertest.Curl: byCurl, dockertest.Java: byJava} {
+		without := dockertest.Container{Image: dockertest.Image(t, kind), Start: true}
+		s.c = dockertest.Run(t, without)
+		s.accepts(by, false, string(kind)+" without the variables")
+		with.Image = without.Image
+		s.c = dockertest.Run(t, with)
+		s.accepts(by, true, string(kind)+" with the variables")
 	}
 }

@@ -120,29 +120,11 @@ func linked(from, to string) string {
 
 // Put implements truststore.Container.
 func (c contained) Put(ctx context.Context, files ...truststore.File) error {
-	return c.unpack(ctx, files, nil)
-}
-
-// Replace implements truststore.Container. The engine links the file to its name once all of it is there beside it.
-func (c contained) Replace(ctx context.Context, file truststore.File) error {
-	real := file.Path
-	file.Path = path.Join(path.Dir(real), ".certwright-"+path.Base(real))
-	if err := c.unpack(ctx, []truststore.File{file}, map[string]string{real: file.Path}); err != nil {
-		return err
-	}
-	_, _ = c.Run(ctx, "rm", "-f", file.Path) // an image that has no rm keeps it, and the next one takes its place
-	return nil
-}
-
-// unpack has the engine unpack files, and then names for some of them.
-func (c contained) unpack(ctx context.Context, files []truststore.File, names map[string]string) error {
-	if len(files) == 0 {
-		return nil
-	}
 	var b bytes.Buffer
 	archive := tar.NewWriter(&b)
 	for _, f := range files {
-		h := &tar.Header{Name: strings.TrimPrefix(f.Path, "/"), Typeflag: tar.TypeReg, Mode: int64(f.Mode.Perm()), Uid: f.UID, Gid: f.GID, Size: int64(len(f.Data)), ModTime: c.o.Now()}
+		h := c.header(f)
+		h.Size = int64(len(f.Data))
 		if err := archive.WriteHeader(h); err != nil {
 			return err
 		}
@@ -150,19 +132,50 @@ func (c contained) unpack(ctx context.Context, files []truststore.File, names ma
 			return err
 		}
 	}
-	for name, of := range names {
-		h := &tar.Header{Name: strings.TrimPrefix(name, "/"), Typeflag: tar.TypeLink, Linkname: strings.TrimPrefix(of, "/"), Mode: int64(files[0].Mode.Perm()), Uid: files[0].UID, Gid: files[0].GID, ModTime: c.o.Now()}
-		if err := archive.WriteHeader(h); err != nil {
-			return err
-		}
+	if len(files) == 0 {
+		return nil
 	}
+	return c.unpack(ctx, archive, &b)
+}
+
+// Replace implements truststore.Container. The file is written beside the one it is for, and moved there. In an image that has
+// no mv the engine gives it that name as well, and the other stays, until the next one takes its place.
+func (c contained) Replace(ctx context.Context, file truststore.File) error {
+	beside := file
+	beside.Path = path.Join(path.Dir(file.Path), ".certwright-"+path.Base(file.Path))
+	if err := c.Put(ctx, beside); err != nil {
+		return err
+	}
+	if _, err := c.Run(ctx, "mv", "-f", beside.Path, file.Path); err == nil {
+		return nil
+	}
+	var b bytes.Buffer
+	archive := tar.NewWriter(&b)
+	h := c.header(file)
+	h.Typeflag, h.Linkname = tar.TypeLink, strings.TrimPrefix(beside.Path, "/")
+	if err := archive.WriteHeader(h); err != nil {
+		return err
+	}
+	if err := c.unpack(ctx, archive, &b); err == nil {
+		return nil
+	}
+	// The engine may have taken the old one away, and then a file that is not whole for a moment is better than none.
+	return c.Put(ctx, file)
+}
+
+func (c contained) header(f truststore.File) *tar.Header {
+	return &tar.Header{Name: strings.TrimPrefix(f.Path, "/"), Typeflag: tar.TypeReg, Mode: int64(f.Mode.Perm()), Uid: f.UID, Gid: f.GID, ModTime: c.o.Now()}
+}
+
+// unpack has the engine unpack an archive in the container.
+func (c contained) unpack(ctx context.Context, archive *tar.Writer, b *bytes.Buffer) error {
 	if err := archive.Close(); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, carryTimeout)
 	defer cancel()
 	return c.o.Around.Do("PUT /containers/{id}/archive", func() error {
-		return c.cli.CopyToContainer(ctx, c.id, "/", &b, container.CopyToContainerOptions{})
+		return c.cli.CopyToContainer(ctx, c.id, "/", b, container.CopyToContainerOptions{})
 	})
 }
 
@@ -184,6 +197,9 @@ func (c contained) Describe(ctx context.Context) (d truststore.Description, err 
 	}
 	if is.Config != nil {
 		d.Env = is.Config.Env
+	}
+	for _, m := range is.Mounts {
+		d.Mounts = append(d.Mounts, m.Destination)
 	}
 	return d, nil
 }

@@ -21,7 +21,7 @@ var homes = []string{"/opt/java/openjdk", "/usr/lib/jvm/default-java", "/usr/lib
 
 // findJava finds the keystore that a JVM reads: jssecacerts where there is one, else cacerts (JSSE Reference Guide, "The
 // Default TrustManager").
-func (x Stores) findJava(ctx context.Context, c Container, env []string) (store, manifest, error) {
+func (x Stores) findJava(ctx context.Context, c Container, env []string) (s store, m manifest, lies []string, err error) {
 	var dirs []string
 	for _, v := range env {
 		if home, is := strings.CutPrefix(v, "JAVA_HOME="); is && path.IsAbs(home) {
@@ -33,7 +33,7 @@ func (x Stores) findJava(ctx context.Context, c Container, env []string) (store,
 			for _, name := range javaNames {
 				f, err := c.Get(ctx, path.Join(home, below, name))
 				if err != nil {
-					return nil, manifest{}, err
+					return nil, m, nil, err
 				}
 				if f.Path != "" {
 					return x.cacerts(f)
@@ -44,20 +44,20 @@ func (x Stores) findJava(ctx context.Context, c Container, env []string) (store,
 	f, err := c.Get(ctx, "/etc/ssl/certs/java/cacerts")
 	switch {
 	case err != nil:
-		return nil, manifest{}, err
+		return nil, m, nil, err
 	case f.Path == "":
-		return nil, manifest{}, fmt.Errorf("it has no cacerts: neither below JAVA_HOME nor where distributions have it: set JAVA_HOME in its image, or %s", instead)
+		return nil, m, nil, fmt.Errorf("it has no cacerts: neither below JAVA_HOME nor where distributions have it: set JAVA_HOME in its image, or %s", instead)
 	}
 	return x.cacerts(f)
 }
 
 var javaNames = []string{"jssecacerts", "cacerts"}
 
-func (x Stores) cacerts(f File) (store, manifest, error) {
+func (x Stores) cacerts(f File) (s store, m manifest, lies []string, err error) {
 	if _, err := x.Keystores.Trusted(f.Data); err != nil {
-		return nil, manifest{}, fmt.Errorf("%s: %w", f.Path, err)
+		return nil, m, nil, fmt.Errorf("%s: %w", f.Path, err)
 	}
-	return cacerts{x.Keystores, f.Path}, manifest{Layout: javaLayout, Files: []string{f.Path}}, nil
+	return cacerts{x.Keystores, f.Path}, manifest{Layout: javaLayout, Files: []string{f.Path}}, []string{f.Path}, nil
 }
 
 func (x Stores) knownJava(m manifest) store {

@@ -51,18 +51,18 @@ func knownSystem(m manifest) store {
 }
 
 // findSystem finds out how a container keeps its roots: by its distribution and what is there of that; without a tool, in the
-// bundle files alone.
-func findSystem(ctx context.Context, c Container) (store, manifest, error) {
+// bundle files alone. lies is what of it is changed.
+func findSystem(ctx context.Context, c Container) (s store, m manifest, lies []string, err error) {
 	release, err := c.Get(ctx, "/etc/os-release")
 	if err != nil {
-		return nil, manifest{}, err
+		return nil, m, nil, err
 	}
 	likes := ids(release.Data)
 	for _, s := range systems {
 		if !slices.ContainsFunc(likes, func(id string) bool { return slices.Contains(s.ids, id) }) {
 			there, err := c.Has(ctx, s.anchors)
 			if err != nil {
-				return nil, manifest{}, err
+				return nil, m, nil, err
 			}
 			if !there {
 				continue
@@ -70,26 +70,26 @@ func findSystem(ctx context.Context, c Container) (store, manifest, error) {
 		}
 		tool, err := s.tool(ctx, c)
 		if err != nil {
-			return nil, manifest{}, err
+			return nil, m, nil, err
 		}
 		if tool != nil {
-			return tooled{s}, manifest{Layout: s.name}, nil
+			return tooled{s}, manifest{Layout: s.name}, []string{s.anchors, s.bundle}, nil
 		}
 	}
 	var found bundles
 	for _, file := range bundleFiles {
 		f, err := c.Get(ctx, file)
 		if err != nil {
-			return nil, manifest{}, err
+			return nil, m, nil, err
 		}
 		if f.Path != "" {
-			found = append(found, file)
+			found, lies = append(found, file), append(lies, f.Path)
 		}
 	}
 	if len(found) == 0 {
-		return nil, manifest{}, fmt.Errorf("it has no trust store: neither the tool of a distribution nor a bundle file (as %s): %s", bundleFiles[0], instead)
+		return nil, m, nil, fmt.Errorf("it has no trust store: neither the tool of a distribution nor a bundle file (as %s): %s", bundleFiles[0], instead)
 	}
-	return found, manifest{Layout: bundled, Files: found}, nil
+	return found, manifest{Layout: bundled, Files: found}, lies, nil
 }
 
 // ids are the words that os-release(5) calls a distribution by.

@@ -16,6 +16,7 @@ import (
 	"io/fs"
 	"path"
 	"slices"
+	"strings"
 
 	"github.com/certwright/certwright/reconcile"
 	"github.com/certwright/certwright/spec"
@@ -41,6 +42,7 @@ type Container interface {
 type Description struct {
 	ReadOnly bool // its root file system
 	Env      []string
+	Mounts   []string // where something else is mounted in it
 }
 
 // File is a file in a container.
@@ -138,12 +140,28 @@ func (x Stores) find(ctx context.Context, c Container, of spec.TrustStore) (stor
 		return nil, manifest{}, err
 	case about.ReadOnly:
 		return nil, manifest{}, fmt.Errorf("its root file system is read-only, and so is its trust store: %s", instead)
-	case of.Kind == spec.SystemStore:
-		return findSystem(ctx, c)
-	case of.Kind == spec.JavaStore:
-		return x.findJava(ctx, c, about.Env)
+	case of.Kind == spec.NSSStore:
+		return findNSS(ctx, c, of.Database) // of a user, whose files may be on a mount
 	}
-	return findNSS(ctx, c, of.Database)
+	var s store
+	var m manifest
+	var lies []string
+	if of.Kind == spec.SystemStore {
+		s, m, lies, err = findSystem(ctx, c)
+	} else {
+		s, m, lies, err = x.findJava(ctx, c, about.Env)
+	}
+	if err != nil {
+		return nil, manifest{}, err
+	}
+	for _, at := range lies {
+		for _, mount := range about.Mounts {
+			if at == mount || strings.HasPrefix(at, strings.TrimSuffix(mount, "/")+"/") {
+				return nil, manifest{}, fmt.Errorf("its %s is on a mount, and not its own: have a binding of what is mounted there", at)
+			}
+		}
+	}
+	return s, m, nil
 }
 
 // instead is what to do where a container has no store that could be changed.
@@ -204,15 +222,15 @@ func (x Stores) Write(ctx context.Context, c Container, of spec.TrustStore, u re
 			return slices.ContainsFunc(m.Roots, func(n root) bool { return n.Name == r.Name })
 		})
 	}
+	if old != nil && (old.Layout != m.Layout || !slices.Equal(old.Files, m.Files)) { // the container was changed from inside
+		if err := before.change(ctx, c, nil, old.Roots); err != nil {
+			return err
+		}
+	}
 	ahead := m
 	ahead.Roots = slices.Concat(m.Roots, gone)
 	if err := x.note(ctx, c, of, ahead); err != nil {
 		return err
-	}
-	if old != nil && (old.Layout != m.Layout || !slices.Equal(old.Files, m.Files)) { // the image was changed from inside
-		if err := before.change(ctx, c, nil, old.Roots); err != nil {
-			return err
-		}
 	}
 	if err := s.change(ctx, c, m.Roots, gone); err != nil {
 		return err

@@ -29,6 +29,7 @@ type memory struct {
 	links    map[string]string
 	readOnly bool
 	env      []string
+	mounts   []string
 
 	effects, at int  // the effect that fails, from one; 0 for none
 	after       bool // it is done, and only its answer lost
@@ -84,7 +85,7 @@ func (m *memory) Put(_ context.Context, files ...File) error {
 func (m *memory) Replace(ctx context.Context, f File) error { return m.Put(ctx, f) }
 
 func (m *memory) Describe(context.Context) (Description, error) {
-	return Description{ReadOnly: m.readOnly, Env: m.env}, nil
+	return Description{ReadOnly: m.readOnly, Env: m.env, Mounts: m.mounts}, nil
 }
 
 // Run knows rm, and any tool of a system, which makes its bundle of the anchors.
@@ -291,6 +292,7 @@ func TestRefused(t *testing.T) {
 		want string
 	}{
 		"read-only":     {system, &memory{readOnly: true}, "its root file system is read-only, and so is its trust store: give it a bundle"},
+		"a mount":       {system, &memory{files: map[string][]byte{"/etc/ssl/certs/ca-certificates.crt": []byte("x")}, mounts: []string{"/etc/ssl/certs"}}, "its /etc/ssl/certs/ca-certificates.crt is on a mount, and not its own"},
 		"nothing":       {system, &memory{}, "it has no trust store: neither the tool of a distribution nor a bundle file"},
 		"no JVM":        {java, &memory{}, "it has no cacerts"},
 		"no keystore":   {java, &memory{files: map[string][]byte{"/etc/ssl/certs/java/cacerts": []byte("x")}}, "/etc/ssl/certs/java/cacerts: it is neither a JKS nor a PKCS#12 file"},

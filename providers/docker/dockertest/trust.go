@@ -15,7 +15,6 @@ var mozilla = []string{"DigiCert_Global_Root_G2", "GlobalSign_Root_CA_-_R3", "IS
 func (r rootfs) client(release, bundle string) {
 	r.shell()
 	r.programs("/usr/bin", "curl", "openssl")
-	r.programs("/bin", "rm", "mv", "cp", "ln")
 	r.file("/etc/ssl/openssl.cnf", 0o644, nil)
 	if release != "" {
 		r.file("/etc/os-release", 0o644, []byte(release))
@@ -42,6 +41,7 @@ func (r rootfs) mozilla(name string) []byte {
 func debian(r rootfs) []string {
 	r.client("ID=debian\n", "/etc/ssl/certs/ca-certificates.crt")
 	Servers(r.t, "update-ca-certificates")
+	r.programs("/bin", "rm", "mv", "ln")
 	r.copy("/usr/sbin/update-ca-certificates", "/usr/sbin/update-ca-certificates")
 	r.programs("/usr/bin", "find", "readlink", "sed", "mktemp", "sort", "wc", "basename", "test", "run-parts")
 	r.dir("/usr/local/share/ca-certificates", 0o755, 0)
@@ -61,6 +61,7 @@ func asleep() []string { return []string{searchPath, `CMD ["sleep", "infinity"]`
 func extracting(release, anchors, bundle string, tools ...string) func(rootfs) []string {
 	return func(r rootfs) []string {
 		r.client(release, bundle)
+		r.programs("/bin", "rm", "mv")
 		r.dir(anchors, 0o755, 0)
 		for _, name := range mozilla {
 			r.file("/usr/share/roots/"+name+".pem", 0o644, r.mozilla(name))
@@ -76,7 +77,8 @@ mv -f %[2]s.new %[2]s
 	}
 }
 
-// bundleOnly is an image that somebody put a bundle into, and nothing that makes one.
+// bundleOnly is an image that somebody put a bundle into, and nothing that makes one: it has neither
+// rm nor mv.
 func bundleOnly(r rootfs) []string {
 	r.client("", "/etc/ssl/certs/ca-certificates.crt")
 	r.nodes["/etc/ssl/cert.pem"] = node{mode: 0o777 | os.ModeSymlink, link: "certs/ca-certificates.crt"}
