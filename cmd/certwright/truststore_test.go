@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -225,6 +226,82 @@ func TestStoreFollows(t *testing.T) {
 	s.want(exitDone, "apply")
 	s.accepts(byCurl, true, "after apply to what was made anew")
 	s.want(exitDone, "plan", "--exit-code")
+
+	rested, anew := false, false
+	s.watch(func(said string) error {
+		switch rested = rested || strings.Contains(said, "state=Unverified"); {
+		case !rested:
+			return errors.New("its first pass has not ended")
+		case !anew:
+			anew = true
+			if err := cli.ContainerRemove(t.Context(), s.c.ID, container.RemoveOptions{Force: true}); err != nil {
+				t.Fatal(err)
+			}
+			image := dockertest.Image(t, dockertest.Debian)
+			if _, err := cli.ContainerCreate(t.Context(), &container.Config{Image: image, Labels: map[string]string{dockertest.Label: os.Getenv("CERTWRIGHT_TEST_RUN")}}, nil, nil, nil, s.c.Name); err != nil {
+				t.Fatal(err)
+			}
+			made, err := cli.ContainerInspect(t.Context(), s.c.Name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.c.ID = made.ID
+			t.Cleanup(func() { _ = cli.ContainerRemove(context.Background(), made.ID, container.RemoveOptions{Force: true}) })
+			dockertest.Start(t, s.c.ID)
+		}
+		if !byCurl(s) {
+			return errors.New("watch gave it no roots")
+		}
+		return nil
+	})
+}
+
+// TestStoreKilled ends certwright at every call that changes a container, as it adds roots and as it takes them out. The next
+// apply finishes the work, and the store is in the end as it was.
+func TestStoreKilled(t *testing.T) {
+	t.Parallel()
+	for kind, dirs := range map[dockertest.Kind][]string{
+		dockertest.Debian: {"/etc/ssl/certs", "/usr/local/share/ca-certificates"},
+		dockertest.Bundle: {"/etc/ssl/certs"},
+	} {
+		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
+			s := newTrusting(t, dockertest.Container{Image: dockertest.Image(t, kind)}, "trustStore: system")
+			l := &lane{scene: s.scene, at: time.Now(), word: "P"} // PUT and POST
+			if kind == dockertest.Debian {
+				s.exec("update-ca-certificates")
+			}
+			before := s.files(dirs...)
+			points := 0
+			for n := 1; ; n++ {
+				struck := ""
+				for _, when := range []string{"after", "lost"} {
+					for _, trust := range []bool{true, false} {
+						s.declare(trust)
+						what := l.crash(n, when, "apply")
+						struck += what
+						if what != "" {
+							points++
+						}
+						now := fmt.Sprintf("%s effect %d, %s, trust is %v", when, n, what, trust)
+						s.want(exitDone, "apply")
+						s.want(exitDone, "plan", "--exit-code")
+						s.accepts(byCurl, trust, now)
+					}
+					if diff := cmp.Diff(before, s.files(dirs...)); diff != "" {
+						t.Fatalf("%s effect %d: the store is not as it was (-want +got):\n%s", when, n, diff)
+					}
+				}
+				if struck == "" {
+					break
+				}
+			}
+			t.Logf("%d crash points", points)
+			if points < 8 {
+				t.Errorf("only %d calls were struck", points)
+			}
+		})
+	}
 }
 
 // TestStoreRefused has containers whose trust store is none that could be changed: nothing is, and what to do is said.
