@@ -377,6 +377,9 @@ func TestJavaStore(t *testing.T) {
 				return strings.Join(lines, "\n")
 			}
 			before := list()
+			if _, said := s.exec("keytool", "-list", "-cacerts", "-storepass", "changeit"); !strings.Contains(said, "Keystore type: "+strings.ToUpper(form)) {
+				t.Fatalf("its keystore is another than %s:\n%.200s", form, said)
+			}
 			s.accepts(byJava, false, "before")
 			s.want(exitDone, "apply")
 			s.accepts(byJava, true, "after apply")

@@ -101,6 +101,7 @@ func java(r rootfs) []string {
 	r.below(filepath.Join(home, "lib"), "src.zip", "ct.sym")
 	r.below(filepath.Join(home, "conf"))
 	r.copy("/etc/ssl/certs/java/cacerts", "/etc/ssl/certs/java/cacerts")
+	r.nodes[filepath.Join(home, "lib/security/cacerts")] = node{mode: 0o777 | os.ModeSymlink, link: "/etc/ssl/certs/java/cacerts"}
 	return []string{searchPath + ":" + home + "/bin", "ENV JAVA_HOME=" + home, `CMD ["sleep", "infinity"]`}
 }
 
