@@ -442,6 +442,22 @@ func TestNSSStore(t *testing.T) {
 	if diff := cmp.Diff(before, list()); diff != "" {
 		t.Errorf("the database is not as it was (-want +got):\n%s", diff)
 	}
+
+	// The same root under a name with a space, not trusted, is somebody's business.
+	root := filepath.Join(s.certs, "ca.pem")
+	data, err := os.ReadFile(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code, said := s.exec("sh", "-c", `echo "$1" >/tmp/root.pem; certutil -A -n "my own" -t ,, -i /tmp/root.pem -d sql:/root/.pki/nssdb`, "sh", string(data)); code != 0 {
+		t.Fatal(said)
+	}
+	before = list()
+	s.declare(true)
+	s.says(s.want(exitPart, "apply"), `already, as "my own"`)
+	if diff := cmp.Diff(before, list()); diff != "" {
+		t.Errorf("what is not ours was changed (-want +got):\n%s", diff)
+	}
 }
 
 // TestBundle gives containers without a trust store, or beside it, a bundle in a volume and the variables that compose prints for

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path"
+	"regexp"
 	"strings"
 )
 
@@ -42,13 +43,14 @@ func (n nss) certutil(ctx context.Context, c Container, args ...string) (string,
 
 // has lists the database once, and asks for the certificates of the nicknames that are ours.
 func (n nss) has(ctx context.Context, c Container, roots []root) ([]root, error) {
-	listed, err := n.certutil(ctx, c, "-L")
+	said, err := n.certutil(ctx, c, "-L")
 	if err != nil {
 		return nil, err
 	}
+	listed := nicknames(said)
 	var all []root
 	for _, r := range roots {
-		if flags, there := listing(listed, r.Name); !there || flags != trusted {
+		if listed[r.Name] != trusted {
 			continue
 		}
 		said, err := n.certutil(ctx, c, "-L", "-n", r.Name, "-a")
@@ -60,21 +62,44 @@ func (n nss) has(ctx context.Context, c Container, roots []root) ([]root, error)
 	return all, nil
 }
 
-// listing finds the trust flags of a nickname in what `certutil -L` prints.
-func listing(listed, name string) (flags string, there bool) {
+// flagged is how a line of `certutil -L` ends: in the trust flags of the nickname before.
+var flagged = regexp.MustCompile(`^(.*\S)\s+([a-zA-Z]*,[a-zA-Z]*,[a-zA-Z]*)\s*$`)
+
+// nicknames are those in what `certutil -L` prints, with their trust flags.
+func nicknames(listed string) map[string]string {
+	all := map[string]string{}
 	for line := range strings.Lines(listed) {
-		if words := strings.Fields(line); len(words) == 2 && words[0] == name {
-			return words[1], true
+		if m := flagged.FindStringSubmatch(line); m != nil {
+			all[m[1]] = m[2]
 		}
 	}
-	return "", false
+	return all
+}
+
+// under is the nickname that a root has in the database and that is not ours, "" if it has none. NSS gives a certificate one
+// nickname, and adding it again would change the flags that somebody else gave it.
+func (n nss) under(ctx context.Context, c Container, r root, listed map[string]string) (string, error) {
+	for name := range listed {
+		if name == r.Name {
+			continue
+		}
+		said, err := n.certutil(ctx, c, "-L", "-n", name, "-a")
+		if err != nil {
+			return "", err
+		}
+		if len(among([]root{r}, []byte(said))) > 0 {
+			return name, nil
+		}
+	}
+	return "", nil
 }
 
 func (n nss) change(ctx context.Context, c Container, add, remove []root) error {
-	listed, err := n.certutil(ctx, c, "-L")
+	said, err := n.certutil(ctx, c, "-L")
 	if err != nil {
 		return err
 	}
+	listed := nicknames(said)
 	there, err := n.has(ctx, c, add)
 	if err != nil {
 		return err
@@ -82,6 +107,12 @@ func (n nss) change(ctx context.Context, c Container, add, remove []root) error 
 	for _, r := range add {
 		if len(among([]root{r}, encode(there))) > 0 {
 			continue
+		}
+		switch name, err := n.under(ctx, c, r, listed); {
+		case err != nil:
+			return err
+		case name != "":
+			return fmt.Errorf("a root is in the NSS database %s already, as %q, which is not certwright's: leave that one, and drop the binding, or delete it (`certutil -D`)", n.dir, name)
 		}
 		file := path.Join(state, r.Name+".crt")
 		if err := c.Put(ctx, File{Path: file, Data: encode([]root{r}), Mode: 0o644}); err != nil {
@@ -94,17 +125,12 @@ func (n nss) change(ctx context.Context, c Container, add, remove []root) error 
 		}
 	}
 	for _, r := range remove {
-		if _, is := listing(listed, r.Name); !is {
+		if _, is := listed[r.Name]; !is {
 			continue
 		}
 		if _, err := n.certutil(ctx, c, "-D", "-n", r.Name); err != nil {
 			return err
 		}
 	}
-	there, err = n.has(ctx, c, add)
-	if err == nil && len(there) < len(add) {
-		// NSS has one nickname for a certificate: it is there under that of somebody else.
-		return fmt.Errorf("a root is in the NSS database %s already, under a nickname that is not certwright's: `certutil -L -d sql:%s` shows which", n.dir, n.dir)
-	}
-	return err
+	return nil
 }
