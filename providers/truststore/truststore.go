@@ -88,7 +88,8 @@ type manifest struct {
 }
 
 const (
-	state = "/var/lib/certwright" // where manifests are
+	prefix = "certwright-"         // of the names of all that is put into a store
+	state  = "/var/lib/certwright" // where manifests are
 	// maxManifest bounds what a container can have read.
 	maxManifest = 1 << 20
 )
@@ -109,7 +110,7 @@ func (x Stores) manifest(ctx context.Context, c Container, of spec.TrustStore) (
 		return nil, nil, err
 	}
 	var m manifest
-	if json.Unmarshal(f.Data, &m) != nil || m.Mark.Installation == "" {
+	if json.Unmarshal(f.Data, &m) != nil || m.Mark.Installation == "" || slices.ContainsFunc(m.Roots, forged) {
 		return nil, nil, nil
 	}
 	s := x.known(of, m)
@@ -117,6 +118,11 @@ func (x Stores) manifest(ctx context.Context, c Container, of spec.TrustStore) (
 		return nil, nil, nil
 	}
 	return &m, s, nil
+}
+
+// forged reports whether a root has a name that none of certwright's has: names become paths and arguments.
+func forged(r root) bool {
+	return !strings.HasPrefix(r.Name, prefix) || strings.ContainsAny(r.Name, "/\n\x00")
 }
 
 // known is the store that a manifest speaks of; nil if it is none.
@@ -267,7 +273,7 @@ func (x Stores) note(ctx context.Context, c Container, of spec.TrustStore, m man
 // named names a root as it is called in every store: no two of one name are two certificates.
 func named(m reconcile.Mark, der []byte) root {
 	sum := fingerprint(der)
-	return root{Name: "certwright-" + m.Project + "-" + m.Binding + "-" + sum[:16], SHA256: sum, der: der}
+	return root{Name: prefix + m.Project + "-" + m.Binding + "-" + sum[:16], SHA256: sum, der: der}
 }
 
 func fingerprint(data []byte) string {

@@ -346,3 +346,29 @@ func TestNotOurs(t *testing.T) {
 		t.Errorf("the error is %v, want ErrChanged", err)
 	}
 }
+
+// TestForgedManifest wants a manifest that names what certwright never put anywhere to be none: nothing of that is touched.
+func TestForgedManifest(t *testing.T) {
+	of := spec.TrustStore{Kind: spec.SystemStore}
+	for _, name := range []string{"../../etc/empty", "-rf", "certwright-../../../../etc/empty", "certwright-a\nb"} {
+		c := images(t)["a tool"].make()
+		c.files["/etc/empty.crt"] = []byte{}
+		if err := stores.Write(t.Context(), c, of, unit(1, certificate(t, "one"))); err != nil {
+			t.Fatal(err)
+		}
+		m := manifest{Mark: mark(1), Layout: "debian", Roots: []root{{Name: name, SHA256: fingerprint(nil)}}}
+		if err := stores.note(t.Context(), c, of, m); err != nil {
+			t.Fatal(err)
+		}
+		before := maps.Clone(c.files)
+		if err := stores.Remove(t.Context(), c, of, mark(1)); err != nil {
+			t.Error(err)
+		}
+		if diff := cmp.Diff(before, c.files); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", name, diff)
+		}
+		if got := held(t, c, of); len(got) != 0 {
+			t.Errorf("%q: it holds %d roots", name, len(got))
+		}
+	}
+}
