@@ -76,6 +76,7 @@ func (r *run) drop(w World) {
 	if w.Only != nil {
 		return
 	}
+	maps.DeleteFunc(r.st.Places, func(at Location, _ PlaceRow) bool { return r.vanished(at) })
 	live := map[string]bool{engineID: len(w.Daemons) > 0}
 	for _, e := range w.Engines {
 		if e.Err != "" {

@@ -62,6 +62,12 @@ var flows = []struct {
 		d.Command = []string{"/usr/bin/dockerd", "-H", "fd://", "--debug"}
 		e.SetDockerd(d)
 	}},
+	{"trust stores get roots", true, func(e *estate) { e.withStores() }},
+	{"roots leave trust stores", true, func(e *estate) {
+		e.withStores()
+		e.converge()
+		e.read(estateYAML)
+	}},
 	{"drift", true, func(e *estate) {
 		e.Delete(reconcile.Location{Host: "local", Dir: "/srv/web"}, "key.pem")
 		e.Edit(reconcile.Location{Host: "local", Volume: "db-certs"}, "cert.pem", []byte("nothing"))

@@ -172,6 +172,9 @@ func (d *differ) place(b *spec.Binding, w want, i int, pending []int, prev int) 
 		return prev
 	}
 	d.wanted[norm] = b.Name
+	if l.still() {
+		return prev // absent says so
+	}
 	state := d.w.Places[l.at]
 	row := d.w.State.Places[l.at]
 	adopt := d.adopts(subject)
@@ -195,7 +198,7 @@ func (d *differ) place(b *spec.Binding, w want, i int, pending []int, prev int) 
 		if revert && !adopt && d.contested(subject, row, reason) {
 			return prev
 		}
-		place := Place{Binding: b.Name, At: l.at, Adopt: adopt, InPlace: l.files, Revert: revert}
+		place := Place{Binding: b.Name, At: l.at, Adopt: adopt, InPlace: l.files, Revert: revert, In: d.storeIn(l.at)}
 		if l.create {
 			volume := CreateVolume{Host: l.at.Host, Name: l.at.Volume, Labels: l.labels}
 			if step = d.step(volume, "not there"); step == 0 {

@@ -39,7 +39,7 @@ func (d *differ) prune() {
 			d.refuse(Waiting, "binding/"+row.Binding, reason+", but "+who, "")
 			continue
 		}
-		step := d.step(Remove{Binding: row.Binding, At: l}, reason, d.placing(row.Binding)...)
+		step := d.step(Remove{Binding: row.Binding, At: l, In: d.storeIn(l)}, reason, d.placing(row.Binding)...)
 		removals, left = append(removals, step), left || step == 0
 	}
 	if !left {
@@ -65,6 +65,9 @@ func (d *differ) gone() (gone []Location, bindings int) {
 	names := map[string]bool{}
 	for l, row := range d.w.State.Places {
 		names[row.Binding] = true
+		if d.vanished(l) {
+			continue
+		}
 		if _, ok := d.wanted[l.physical()]; !ok && !d.unresolved[row.Binding] && d.held["binding/"+row.Binding].Reason == "" {
 			gone = append(gone, l)
 		}
@@ -92,6 +95,11 @@ func (d *differ) user(l Location) string {
 			}
 			return "the engine does not answer"
 		}
+		return ""
+	}
+	if c, there := e.container(l.Container); there && !c.Running() {
+		return c.Name + " is not running (" + c.State + "), and it has to be taken out of its trust store from inside"
+	} else if there {
 		return ""
 	}
 	for _, c := range e.Containers {

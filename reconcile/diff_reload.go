@@ -274,7 +274,12 @@ func remedy(l located, c Container, rungs []spec.Reload) string {
 }
 
 // mounts reports whether the container sees the place.
-func mounts(c Container, at Location) bool { return mountedAt(c, at) != "" }
+func mounts(c Container, at Location) bool {
+	if at.Container != "" {
+		return at.Container == c.ID
+	}
+	return mountedAt(c, at) != ""
+}
 
 // mountedAt is where in the container the place, or what it is in, is mounted; "" if it is not.
 func mountedAt(c Container, at Location) string {

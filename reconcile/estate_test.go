@@ -209,7 +209,7 @@ func (e *estate) audit() {
 	for _, b := range reconcile.Assess(e.spec, w, plan).Bindings {
 		want := reconcile.Ready
 		switch b.Name {
-		case "client", "roots", "ops":
+		case "client", "roots", "ops", "batch":
 			want = reconcile.Unverified
 		}
 		if b.State != want {

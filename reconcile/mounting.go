@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"path"
 
 	"github.com/certwright/certwright/spec"
@@ -11,6 +12,33 @@ type Mounted struct {
 	Service string // of Compose; the container's name where it is named by that
 	At      Location
 	Target  string // in the container
+	// Variables of the environment point at the roots of a binding of trust alone, for who reads none of the container's own.
+	Variables map[string]string
+}
+
+// bundleVariables have programs read their roots from a file of PEM: OpenSSL and what is built on it and Go (SSL_CERT_FILE),
+// Python's requests, and Node.js, which adds them to its own.
+var bundleVariables = []string{"SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"}
+
+// variables are those that point at the roots of a binding, which are mounted at target. A JVM takes a JKS without its
+// password, which has no place in an environment; PKCS#12 it does not.
+func variables(b *spec.Binding, target string) map[string]string {
+	if b.Identity != nil {
+		return nil
+	}
+	all := map[string]string{}
+	for _, f := range b.Files {
+		file := path.Join(target, f.Name)
+		switch f.Content {
+		case spec.ContentCA:
+			for _, name := range bundleVariables {
+				all[name] = cmp.Or(all[name], file)
+			}
+		case spec.ContentTrustJKS:
+			all["JAVA_TOOL_OPTIONS"] = cmp.Or(all["JAVA_TOOL_OPTIONS"], "-Djavax.net.ssl.trustStore="+file)
+		}
+	}
+	return all
 }
 
 // defaultTarget is where a binding's files are mounted when no container says otherwise.
@@ -23,7 +51,7 @@ func Mounting(s *spec.Spec, w World) []Mounted {
 	var out []Mounted
 	for i := range s.Bindings {
 		b := &s.Bindings[i]
-		if b.Consumer == nil || b.Consumer.LabelKey != "" || b.Place.Swarm() {
+		if b.Consumer == nil || b.Consumer.LabelKey != "" || b.Place.Swarm() || b.Place.Store != nil {
 			continue
 		}
 		service := b.Consumer.Container
@@ -35,7 +63,8 @@ func Mounting(s *spec.Spec, w World) []Mounted {
 			continue
 		}
 		for _, l := range at {
-			out = append(out, Mounted{Service: service, At: l.at.physical(), Target: target(b, l)})
+			at := target(b, l)
+			out = append(out, Mounted{Service: service, At: l.at.physical(), Target: at, Variables: variables(b, at)})
 		}
 	}
 	return out

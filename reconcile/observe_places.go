@@ -27,6 +27,9 @@ func (o *observer) read(ctx context.Context) reading {
 		}
 		at, _, _ := o.locate(b)
 		for _, l := range at {
+			if l.still() {
+				continue
+			}
 			if l.create {
 				o.w.Places[l.at] = PlaceState{}
 				continue

@@ -129,6 +129,8 @@ type Place struct {
 	InPlace bool
 	// Revert says that someone else changed what certwright had written.
 	Revert bool
+	// In names the container whose trust store it is.
+	In string
 }
 
 // Reload makes one target load what is placed, by one rung of the binding's ladder, and waits for the proof.
@@ -148,6 +150,7 @@ type Remove struct {
 	steady
 	Binding string
 	At      Location
+	In      string // as of Place
 }
 
 // RemoveSecret removes a Swarm secret or config of ours that nothing uses.
@@ -210,6 +213,9 @@ func (a CreateVolume) String() string { return "create volume " + a.Name }
 func (a RemoveSecret) String() string { return "remove " + a.Word() + " " + a.Name }
 func (a Forget) String() string       { return "forget identity " + a.Identity }
 func (a Remove) String() string {
+	if a.In != "" {
+		return fmt.Sprintf("take the roots of %s out of the trust store %s of %s", a.Binding, a.At.Sub, a.In)
+	}
 	return fmt.Sprintf("remove the files of %s from %s", a.Binding, a.At)
 }
 
@@ -229,6 +235,9 @@ func (a Issue) String() string {
 
 func (a Place) String() string {
 	s := fmt.Sprintf("place %s in %s", a.Binding, a.At)
+	if a.In != "" {
+		s = fmt.Sprintf("add the roots of %s to the trust store %s of %s", a.Binding, a.At.Sub, a.In)
+	}
 	if a.Adopt {
 		s += ", keeping what is there as a backup"
 	}

@@ -128,6 +128,8 @@ func (v *view) locate(b *spec.Binding) (at []located, refused *Refusal, wait boo
 		at = []located{l}
 	case b.Place.Volume != "":
 		at = []located{v.volume(b, all)}
+	case b.Place.Store != nil:
+		at = storesOf(b, all)
 	case len(all) == 0:
 		return nil, &Refusal{Reason: "waits for " + b.Consumer.String(), Hint: "create the container; certwright then finds the mount behind " + b.Place.Path}, true
 	default:

@@ -31,11 +31,18 @@ func (s BindingState) Settled() bool { return s == Ready || s == Unverified || s
 type Status struct {
 	Converged  bool // the plan is empty, nothing of it is blocked, and every binding is settled
 	CAs        []CAStatus
+	Roots      []RootsStatus // of outside the spec, as bindings name them
 	Identities []IdentityStatus
 	Bindings   []BindingStatus
 	Exposed    []Exposure   // what Audit found, where it was asked
 	Revoking   []string     // what is still to be revoked, and why it is not
 	Swarm      *SwarmStatus // nil where no Swarm was asked
+}
+
+// RootsStatus is how many roots spec.PublicRoots or spec.SystemRoots are.
+type RootsStatus struct {
+	Name  string
+	Count int
 }
 
 // SwarmStatus is the Swarm's own CA, and what is to be said of it.
@@ -105,6 +112,9 @@ func Assess(s *spec.Spec, w World, plan Plan) Status {
 			ca.Parent = c.Local.Parent.Name
 		}
 		out.CAs = append(out.CAs, ca)
+	}
+	for name, roots := range Sorted(w.Roots) {
+		out.Roots = append(out.Roots, RootsStatus{name, len(roots)})
 	}
 	for i := range s.Identities {
 		if w.Only == nil {

@@ -118,6 +118,8 @@ func (a assessor) judge(b *spec.Binding, out *BindingStatus, end time.Time) {
 		set(Unverified, "no consumer is named", "")
 	case a.unmounted(b) != "":
 		set(Waiting, a.unmounted(b), mountHint)
+	case b.Place.Store != nil:
+		set(Unverified, "its roots are in the trust store; what reads it is not asked", "")
 	case b.Probe == nil:
 		set(Unverified, "there is no probe", "")
 	default:

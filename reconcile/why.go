@@ -95,6 +95,8 @@ func (v *view) placedText(plan Plan, b *spec.Binding, l located) string {
 
 func (v *view) mountedText(c Container, l located) string {
 	switch {
+	case l.at.Container != "":
+		return "the trust store is that of " + c.Name
 	case v.outlived(c, l.at):
 		why, hint := v.anew(c, l.at)
 		return c.Name + " mounts the one that was there before: " + why + ": " + hint

@@ -1,7 +1,9 @@
 package reconcile
 
 import (
+	"fmt"
 	"io/fs"
+	"strings"
 	"time"
 
 	"github.com/certwright/certwright/spec"
@@ -96,6 +98,8 @@ type Location struct {
 	Dir     string
 	Machine bool
 	Volume  string // instead of Dir
+	// Container is the id of one whose own trust store is meant, and Sub says which: its kind, and of NSS the database after it.
+	Container string
 	// Sub is a folder below Dir or Volume, slash-separated; "" for the place itself. With neither it is the Swarm service
 	// whose secrets are meant, or, after a star, the binding whose secrets follow whoever mounts them.
 	Sub string
@@ -115,7 +119,15 @@ func ofSecrets(b *spec.Binding) Location {
 }
 
 // secrets reports whether secrets are meant, and no files.
-func (l Location) secrets() bool { return l.Dir == "" && l.Volume == "" && l.Sub != "" }
+func (l Location) secrets() bool {
+	return l.Dir == "" && l.Volume == "" && l.Container == "" && l.Sub != ""
+}
+
+// TrustStore is the trust store that a location with a Container is.
+func (l Location) TrustStore() spec.TrustStore {
+	kind, _, _ := strings.Cut(l.Sub, "/")
+	return spec.TrustStore{Kind: spec.TrustKind(kind), Database: strings.TrimPrefix(l.Sub, kind)}
+}
 
 func (l Location) String() string {
 	s := l.Dir
@@ -123,6 +135,8 @@ func (l Location) String() string {
 		s = "volume " + l.Volume
 	}
 	switch {
+	case l.Container != "":
+		s = fmt.Sprintf("trust store %s of container %.12s", l.Sub, l.Container)
 	case l.secrets() && l.Sub[0] == '*':
 		s = "secrets of binding " + l.Sub[1:]
 	case l.secrets():

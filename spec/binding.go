@@ -7,9 +7,8 @@ import (
 )
 
 var (
-	layouts     = []Layout{Atomic, Plain}
-	trustStores = []string{"system", "java", "nss"}
-	onDeletes   = []string{"keep", "remove", "revoke"}
+	layouts   = []Layout{Atomic, Plain}
+	onDeletes = []string{"keep", "remove", "revoke"}
 )
 
 func (p *parser) binding(name string, v value) {
@@ -42,8 +41,15 @@ func (p *parser) binding(name string, v value) {
 		b.Probe = p.engineProbe(m.get("engine"), b)
 	}
 	b.Limits = p.limits(m.get("limits"))
-	if b.Place.Context != nil {
+	switch {
+	case b.Place.Context != nil:
 		b.Layout = Plain // docker exports no links
+	case b.Place.Store != nil:
+		// How the roots lie in the store is the store's affair, and what reads it is told only if the spec says so.
+		b.Layout, b.Owner = Plain, &Owner{}
+		if !b.ReloadGiven {
+			b.Reload, b.ReloadGiven = []Reload{{None: true}}, true
+		}
 	}
 	p.otherBinding(m, b)
 
@@ -155,10 +161,9 @@ func (p *parser) selector(v value, c *Consumer) {
 
 // otherBinding checks what this version understands and does not carry out.
 func (p *parser) otherBinding(m *mapping, b Binding) {
-	choice(p, m.get("trustStore"), "trust store", trustStores)
 	p.boolean(m.get("external"))
 	choice(p, m.get("onDelete"), "way to leave", onDeletes)
-	for _, key := range []string{"trustStore", "external", "onDelete"} {
+	for _, key := range []string{"external", "onDelete"} {
 		p.later(m.get(key))
 	}
 	p.needsUsage(m.get("engine"), b, Server)

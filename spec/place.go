@@ -13,7 +13,12 @@ func isMapping(v value) bool { return v.node != nil && v.node.Kind == yaml.Mappi
 
 // place reads where the files live.
 func (p *parser) place(m *mapping, b Binding) Place {
-	v := p.oneOf(m, optional, "directory", "volume", "path", "secret", "engine", "context", "trustStore")
+	v := p.oneOf(m, optional, "directory", "volume", "secret", "engine", "context", "trustStore")
+	if path := m.get("path"); v.node == nil {
+		v = path
+	} else if v.key != "trustStore" {
+		p.exclude(v, "path")
+	}
 	if v.node == nil {
 		v = m.get("config")
 	} else if v.key != "secret" {
@@ -48,8 +53,12 @@ func (p *parser) place(m *mapping, b Binding) Place {
 	case "engine":
 		p.exclude(v, "container", "service", "layout", "owner", "files", "reload", "probe")
 		place.Engine = p.engine(v, b.Host)
-	default: // otherBinding looks inside
-		p.exclude(v, "service", "layout", "owner", "files", "reload", "probe")
+	default:
+		p.exclude(v, "service", "identity", "layout", "owner", "files", "probe")
+		place.Store = p.trustStore(m, v)
+		if place.Store != nil && b.Consumer != nil {
+			taken = b.Consumer.String() + " " + string(place.Store.Kind) + " " + place.Store.Database
+		}
 	}
 	if taken != "" {
 		p.take(v, b.Host.Name+" "+v.key+" "+taken)

@@ -286,6 +286,7 @@ type Place struct {
 	Configs   *Secrets // for the files that hold no key; all of them where there are no Secrets
 	Context   *Context // of the docker client
 	Engine    *EngineTLS
+	Store     *TrustStore
 	Pos       Pos
 }
 

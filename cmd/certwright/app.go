@@ -23,6 +23,7 @@ import (
 	"github.com/certwright/certwright/providers/probe"
 	"github.com/certwright/certwright/providers/step"
 	"github.com/certwright/certwright/providers/store"
+	"github.com/certwright/certwright/providers/truststore"
 	"github.com/certwright/certwright/providers/vault"
 	"github.com/certwright/certwright/reconcile"
 	"github.com/certwright/certwright/spec"
@@ -146,7 +147,7 @@ func (a *app) open(ctx context.Context, writer bool) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	places := docker.Places{Local: &files.Local{Disk: disk.Disk{Around: a.logged()}, Rand: rand.Reader, Now: a.now}, Engines: engines}
+	places := docker.Places{Local: &files.Local{Disk: disk.Disk{Around: a.logged()}, Rand: rand.Reader, Now: a.now}, Engines: engines, Stores: truststore.Stores{Keystores: formats.Cacerts{}}}
 	applier := reconcile.Applier{
 		Providers: reconcile.Providers{
 			Store: st, Authority: &localca.CA{Passphrase: a.secret, Now: a.now}, Formats: formats.Formats{},

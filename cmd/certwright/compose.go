@@ -24,9 +24,11 @@ type composeFile struct {
 }
 
 type composeOverride struct {
-	Volumes []composeMount  `yaml:"volumes,omitempty"`
-	Secrets []composeSecret `yaml:"secrets,omitempty"`
-	Configs []composeSecret `yaml:"configs,omitempty"`
+	Volumes []composeMount `yaml:"volumes,omitempty"`
+	// Environment points at roots that are mounted.
+	Environment map[string]string `yaml:"environment,omitempty"`
+	Secrets     []composeSecret   `yaml:"secrets,omitempty"`
+	Configs     []composeSecret   `yaml:"configs,omitempty"`
 }
 
 type composeMount struct {
@@ -62,7 +64,8 @@ func (a *app) composeCommand() *cobra.Command {
 		Short: "Print the override that mounts what the bindings place",
 		Long: "Print the override that mounts what the bindings place.\n\n" +
 			"A container that mounts a place already keeps it where it is; others get it at /certs. Volumes are external:\n" +
-			"they have to be there. Keep what is missing, in compose.override.yaml.\n\n" +
+			"they have to be there. Keep what is missing, in compose.override.yaml. What has a binding of trust alone also gets the\n" +
+			"variables by which programs find the roots.\n\n" +
 			"With STACK it gives the services of that stack the secrets and configs they have now, so that `docker stack\n" +
 			"deploy` changes nothing about them: print it anew for every deploy. STACK may be left out where it is the only\n" +
 			"one, and no container is bound. Secrets of bindings that name no service are there under names that stay the\n" +
@@ -135,6 +138,14 @@ func containerOverride(mounted []reconcile.Mounted) composeFile {
 		}
 		service := f.Services[m.Service]
 		service.Volumes = append(service.Volumes, mount)
+		for name, value := range m.Variables {
+			if service.Environment == nil {
+				service.Environment = map[string]string{}
+			}
+			if _, taken := service.Environment[name]; !taken { // the first binding's; a program reads one file
+				service.Environment[name] = strings.ReplaceAll(value, "$", "$$")
+			}
+		}
 		f.Services[m.Service] = service
 	}
 	return f

@@ -24,7 +24,14 @@ func TestOverride(t *testing.T) {
 		Subject: "binding/web", Reason: "no manager", Hint: "ask a manager of the Swarm", State: reconcile.Failed,
 	}}
 	mounted := []reconcile.Mounted{{Service: "db", At: reconcile.Location{Dir: "/srv/db"}, Target: "/certs"}}
+	trusted := []reconcile.Mounted{
+		{Service: "db", At: reconcile.Location{Dir: "/srv/db"}, Target: "/certs", Variables: map[string]string{"SSL_CERT_FILE": "/certs/$ca.pem"}},
+		{Service: "db", At: reconcile.Location{Dir: "/srv/more"}, Target: "/more", Variables: map[string]string{"SSL_CERT_FILE": "/more/ca.pem"}},
+	}
 	const (
+		variables = "services:\n    db:\n        volumes:\n            - type: bind\n              source: /srv/db\n              target: /certs\n              read_only: true\n" +
+			"            - type: bind\n              source: /srv/more\n              target: /more\n              read_only: true\n" +
+			"        environment:\n            SSL_CERT_FILE: /certs/$$ca.pem\n"
 		none       = "services: {}\n"
 		shop       = "services:\n    web:\n        secrets:\n            - source: shop-web-ca.pem\n              target: $$ca.pem\n              uid: \"7\"\n              gid: \"8\"\n              mode: 0440\nsecrets:\n    shop-web-ca.pem:\n        external: true\n        name: shop-web-ca.pem-1\n"
 		containers = "services:\n    db:\n        volumes:\n            - type: bind\n              source: /srv/db\n              target: /certs\n              read_only: true\n"
@@ -40,6 +47,7 @@ func TestOverride(t *testing.T) {
 	}{
 		{"nothing", nil, nil, "", none},
 		{"containers", mounted, nil, "", containers},
+		{"roots", trusted, nil, "", variables},
 		{"containers and a stack", mounted, []reconcile.Stacked{web, waits}, "", elsewhere + "\n" + containers},
 		{"a stack beside containers", mounted, []reconcile.Stacked{web}, "shop", shop},
 		{"the only stack", nil, []reconcile.Stacked{web}, "", shop},

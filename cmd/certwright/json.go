@@ -147,10 +147,18 @@ type statusDocument struct {
 	Project    string             `json:"project"`
 	Converged  bool               `json:"converged"`
 	CAs        []caDocument       `json:"cas"`
+	Roots      []rootsDocument    `json:"roots"`
 	Identities []identityDocument `json:"identities"`
 	Bindings   []bindingDocument  `json:"bindings"`
 	Swarm      *swarmDocument     `json:"swarm"`
 	Exposed    []exposedDocument  `json:"exposed"`
+}
+
+// rootsDocument is what `public` or `system` stands for in the trust of a binding.
+type rootsDocument struct {
+	Name    string  `json:"name"`
+	Count   int     `json:"count"`
+	Version *string `json:"version"` // null for those of the host
 }
 
 // exposedDocument is a TCP socket of an engine that lets in whom it should not.
@@ -194,7 +202,7 @@ func swarmJSON(s *reconcile.SwarmStatus) *swarmDocument {
 }
 
 func statusJSON(project string, s reconcile.Status) statusDocument {
-	d := statusDocument{Project: project, Converged: s.Converged, CAs: []caDocument{}, Identities: []identityDocument{}, Bindings: []bindingDocument{}, Swarm: swarmJSON(s.Swarm), Exposed: []exposedDocument{}}
+	d := statusDocument{Project: project, Converged: s.Converged, CAs: []caDocument{}, Roots: []rootsDocument{}, Identities: []identityDocument{}, Bindings: []bindingDocument{}, Swarm: swarmJSON(s.Swarm), Exposed: []exposedDocument{}}
 	for _, x := range s.Exposed {
 		d.Exposed = append(d.Exposed, exposedDocument(x))
 	}
@@ -204,6 +212,9 @@ func statusJSON(project string, s reconcile.Status) statusDocument {
 			ca.Generations = append(ca.Generations, generationDocument{g.ID, g.State, g.KeyID, when(g.NotAfter)})
 		}
 		d.CAs = append(d.CAs, ca)
+	}
+	for _, r := range s.Roots {
+		d.Roots = append(d.Roots, rootsDocument{r.Name, r.Count, word(rootsVersion(r))})
 	}
 	for _, i := range s.Identities {
 		id := identityDocument{Name: i.Name, CA: i.CA, RenewAt: when(i.RenewAt), Reason: i.Reason}

@@ -52,8 +52,9 @@ func forTests(path string) bool {
 		path == "providers/probe/zoo" || path == "providers/probe/load" || strings.HasPrefix(path, "providers/probe/load/")
 }
 
-// shared are the providers that others are built on: the file system, commands of the user's, having servers reload, MySQL's protocol, and asking CAs.
-var shared = []string{"disk", "command", "reload", "mysql", "exchange"}
+// shared are the providers that others are built on: the file system, commands of the user's, having servers reload, MySQL's protocol, asking CAs,
+// and the trust stores of containers.
+var shared = []string{"disk", "command", "reload", "mysql", "exchange", "truststore"}
 
 // forbidden says why a package may not import another, or "".
 func forbidden(from, to string) string {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/certwright/certwright/providers/formats"
 	"github.com/certwright/certwright/reconcile"
 	"github.com/certwright/certwright/spec"
 )
@@ -84,6 +85,9 @@ func (a *app) statusTable(s *session, status reconcile.Status) {
 			t.row(c.Name, "not made yet")
 		}
 	}
+	for _, r := range status.Roots {
+		t.row(r.Name, fmt.Sprintf("%d roots", r.Count), cmp.Or(rootsVersion(r), "of this host"))
+	}
 	t.flush()
 	fmt.Fprintln(a.out, "\nIdentities")
 	t = a.table()
@@ -101,6 +105,14 @@ func (a *app) statusTable(s *session, status reconcile.Status) {
 	a.exposed(status.Exposed)
 	a.swarm(status.Swarm)
 	a.bindings(status, reconcile.Scope{})
+}
+
+// rootsVersion is what Mozilla's roots are pinned to; "" for others.
+func rootsVersion(r reconcile.RootsStatus) string {
+	if r.Name == spec.PublicRoots {
+		return formats.PublicVersion
+	}
+	return ""
 }
 
 // exposed prints the sockets of engines that let in whom they should not.

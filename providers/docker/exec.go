@@ -23,20 +23,34 @@ const (
 func (e *Engine) exec(ctx context.Context, id string, how spec.Reload) error {
 	ctx, cancel := context.WithTimeout(ctx, reload.Timeout(how))
 	defer cancel()
+	said := command.First(outputMax)
+	return e.run(ctx, reload.Timeout(how), id, how.ExecUser, how.Exec, said, said)
+}
+
+// command is exec for what is asked for its standard output, of which it returns as much as most.
+func (e *Engine) command(ctx context.Context, limit time.Duration, id, user string, argv []string, most int) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	out, said := command.First(most), command.First(outputMax)
+	err := e.run(ctx, limit, id, user, argv, out, said)
+	return string(out.Bytes()), err
+}
+
+// run runs a command until ctx ends, which is so long after it began.
+func (e *Engine) run(ctx context.Context, limit time.Duration, id, user string, argv []string, out, said *command.Words) error {
 	var created container.ExecCreateResponse
 	err := e.o.Around.Do("POST /containers/{id}/exec", func() (err error) {
 		created, err = e.cli.ContainerExecCreate(ctx, id, container.ExecOptions{
-			User: how.ExecUser, Cmd: how.Exec, AttachStdout: true, AttachStderr: true,
+			User: user, Cmd: argv, AttachStdout: true, AttachStderr: true,
 		})
 		return err
 	})
 	switch {
 	case ctx.Err() != nil:
-		return fmt.Errorf("not done in %s: the engine did not begin it: %w", reload.Timeout(how), ctx.Err())
+		return fmt.Errorf("not done in %s: the engine did not begin it: %w", limit, ctx.Err())
 	case err != nil:
 		return err
 	}
-	said := command.First(outputMax)
 	err = e.o.Around.Do("POST /exec/{id}/start", func() error {
 		stream, err := hijack(ctx, func() (types.HijackedResponse, error) {
 			return e.cli.ContainerExecAttach(ctx, created.ID, container.ExecAttachOptions{})
@@ -47,7 +61,7 @@ func (e *Engine) exec(ctx context.Context, id string, how spec.Reload) error {
 		defer stream.Close()
 		stop := context.AfterFunc(ctx, func() { _ = stream.Conn.SetDeadline(time.Unix(1, 0)) })
 		defer stop()
-		said.ReadAll(&demux{r: stream.Reader, stderr: said})
+		out.ReadAll(&demux{r: stream.Reader, stderr: said})
 		return ctx.Err()
 	})
 	for err == nil {
@@ -65,7 +79,7 @@ func (e *Engine) exec(ctx context.Context, id string, how spec.Reload) error {
 		}
 	}
 	if ctx.Err() != nil {
-		return fmt.Errorf("not done in %s, and it goes on in the container: %w", reload.Timeout(how), ctx.Err())
+		return fmt.Errorf("not done in %s, and it goes on in the container: %w", limit, ctx.Err())
 	}
 	return err
 }

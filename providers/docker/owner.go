@@ -1,19 +1,14 @@
 package docker
 
 import (
-	"archive/tar"
 	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"path"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/containerd/errdefs"
 
 	"github.com/certwright/certwright/reconcile"
 )
@@ -150,48 +145,7 @@ func account(data []byte, who string, fields int) []int {
 }
 
 // containerFile reads a small file out of a container that may never have run. An absent one is empty.
-func (e *Engine) containerFile(ctx context.Context, container, p string) ([]byte, error) {
-	for range 5 { // links
-		data, link, err := e.archived(ctx, container, p)
-		if err != nil || link == "" {
-			return data, err
-		}
-		if !path.IsAbs(link) {
-			link = path.Join(path.Dir(p), link)
-		}
-		p = path.Clean(link)
-	}
-	return nil, fmt.Errorf("%s: too many links", p)
-}
-
-// archived reads one file through the archive endpoint: its content, or where it links to.
-func (e *Engine) archived(ctx context.Context, container, p string) (data []byte, link string, err error) {
-	body, _, err := e.cli.CopyFromContainer(ctx, container, p)
-	if errdefs.IsNotFound(err) {
-		if _, gone := e.cli.ContainerInspect(ctx, container); gone != nil {
-			return nil, "", gone
-		}
-		return nil, "", nil
-	}
-	if err != nil {
-		return nil, "", err
-	}
-	defer body.Close()
-	archive := tar.NewReader(body)
-	h, err := archive.Next()
-	if err != nil {
-		return nil, "", fmt.Errorf("%s: %w", p, err)
-	}
-	switch h.Typeflag {
-	case tar.TypeSymlink:
-		return nil, h.Linkname, nil
-	case tar.TypeReg:
-	default:
-		return nil, "", fmt.Errorf("%s is no file", p)
-	}
-	if h.Size > maxAccounts {
-		return nil, "", fmt.Errorf("%s is larger than %d bytes", p, maxAccounts)
-	}
-	data, err = io.ReadAll(io.LimitReader(archive, maxAccounts))
-	return data, "", err
+func (e *Engine) containerFile(ctx context.Context, container, name string) ([]byte, error) {
+	f, err := e.fileIn(ctx, container, name, maxAccounts)
+	return f.Data, err
 }

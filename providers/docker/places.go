@@ -10,6 +10,7 @@ import (
 
 	"github.com/docker/docker/api/types/volume"
 
+	"github.com/certwright/certwright/providers/truststore"
 	"github.com/certwright/certwright/reconcile"
 	"github.com/certwright/certwright/spec"
 )
@@ -19,6 +20,7 @@ import (
 type Places struct {
 	Local   reconcile.Places
 	Engines Engines
+	Stores  truststore.Stores // of containers
 }
 
 var _ reconcile.Places = Places{}
@@ -44,6 +46,7 @@ func beside[E comparable](items map[E][]int, do func(to E, members []int)) {
 type way struct {
 	at      reconcile.Location // for Local: the directory of this machine; else unchanged
 	courier *Engine            // who starts the courier; nil for Local
+	inside  bool               // the trust store of a container of that engine, which takes none
 	absent  bool               // a volume that does not exist
 	err     error
 }
@@ -62,6 +65,7 @@ func (p Places) Read(ctx context.Context, queries []reconcile.PlaceQuery, courie
 			}
 			return e.read(ctx, qs)
 		},
+		inside: func(e *Engine, qs []reconcile.PlaceQuery) []reconcile.PlaceContent { return p.readStores(ctx, e, qs) },
 		refuse: func(err error) reconcile.PlaceContent { return reconcile.PlaceContent{Err: err} },
 		absent: func(q reconcile.PlaceQuery) reconcile.PlaceContent { return nothing(q) },
 	})
@@ -74,6 +78,7 @@ func (p Places) Write(ctx context.Context, units []reconcile.Unit) []error {
 		at:     func(u *reconcile.Unit) *reconcile.Location { return &u.At },
 		local:  func(us []reconcile.Unit) []error { return p.Local.Write(ctx, us) },
 		remote: func(e *Engine, us []reconcile.Unit) []error { return e.write(ctx, us) },
+		inside: func(e *Engine, us []reconcile.Unit) []error { return p.writeStores(ctx, e, us) },
 		refuse: func(err error) error { return err },
 		absent: func(u reconcile.Unit) error { return fmt.Errorf("%s does not exist", u.At) },
 	})
@@ -86,6 +91,7 @@ func (p Places) Remove(ctx context.Context, removals []reconcile.Removal) []erro
 		at:     func(r *reconcile.Removal) *reconcile.Location { return &r.At },
 		local:  func(rs []reconcile.Removal) []error { return p.Local.Remove(ctx, rs) },
 		remote: func(e *Engine, rs []reconcile.Removal) []error { return e.remove(ctx, rs) },
+		inside: func(e *Engine, rs []reconcile.Removal) []error { return p.removeStores(ctx, e, rs) },
 		refuse: func(err error) error { return err },
 		absent: func(reconcile.Removal) error { return nil },
 	})
@@ -111,11 +117,12 @@ func nothing(q reconcile.PlaceQuery) reconcile.PlaceContent {
 	return reconcile.PlaceContent{Files: files}
 }
 
-// carriers are the two ways of one call, and its answers where there is none.
+// carriers are the ways of one call, and its answers where there is none.
 type carriers[Q, A any] struct {
 	at     func(*Q) *reconcile.Location
 	local  func([]Q) []A
 	remote func(*Engine, []Q) []A
+	inside func(*Engine, []Q) []A
 	refuse func(error) A
 	absent func(Q) A
 }
@@ -123,7 +130,11 @@ type carriers[Q, A any] struct {
 // divide sorts the items by the way they go, lets all ways go at once, and puts the answers in the items' order.
 func divide[Q, A any](ways []way, items []Q, c carriers[Q, A]) []A {
 	answers := make([]A, len(items))
-	groups := map[*Engine][]int{} // nil: local
+	type group struct {
+		engine *Engine // nil: local
+		inside bool
+	}
+	groups := map[group][]int{}
 	for i, w := range ways {
 		switch {
 		case w.err != nil:
@@ -131,20 +142,24 @@ func divide[Q, A any](ways []way, items []Q, c carriers[Q, A]) []A {
 		case w.absent:
 			answers[i] = c.absent(items[i])
 		default:
-			groups[w.courier] = append(groups[w.courier], i)
+			to := group{w.courier, w.inside}
+			groups[to] = append(groups[to], i)
 		}
 	}
-	beside(groups, func(engine *Engine, members []int) {
+	beside(groups, func(to group, members []int) {
 		part := make([]Q, len(members))
 		for n, i := range members {
 			part[n] = items[i]
 			*c.at(&part[n]) = ways[i].at
 		}
 		var got []A
-		if engine == nil {
+		switch {
+		case to.inside:
+			got = c.inside(to.engine, part)
+		case to.engine == nil:
 			got = c.local(part)
-		} else {
-			got = c.remote(engine, part)
+		default:
+			got = c.remote(to.engine, part)
 		}
 		for n, i := range members {
 			answers[i] = got[n]
@@ -167,7 +182,7 @@ func (p Places) ways(ctx context.Context, n int, at func(int) reconcile.Location
 	found := make([]way, n)
 	remote := map[string][]int{} // by host
 	for i := range found {
-		if l := at(i); l.Volume == "" && !l.Machine {
+		if l := at(i); l.Volume == "" && !l.Machine && l.Container == "" {
 			found[i] = way{at: l}
 		} else {
 			remote[l.Host] = append(remote[l.Host], i)
@@ -184,6 +199,8 @@ func (p Places) ways(ctx context.Context, n int, at func(int) reconcile.Location
 			switch l := at(i); {
 			case err != nil:
 				found[i] = way{err: err}
+			case l.Container != "":
+				found[i] = way{at: l, courier: e, inside: true}
 			case l.Volume == "":
 				found[i] = e.toDirectory(ctx, l)
 			case unlisted != nil:

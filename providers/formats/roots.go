@@ -15,6 +15,10 @@ import (
 	"github.com/certwright/certwright/spec"
 )
 
+// PublicVersion is the version of golang.org/x/crypto/x509roots/fallback that the roots of spec.PublicRoots are: its time is that of
+// Mozilla's list.
+const PublicVersion = "v0.0.0-20261030153154-30a33513ff6d"
+
 // bundleFiles is where systems keep their trust as one file of PEM; the first that exists is read, as crypto/x509
 // does.
 func bundleFiles() []string {

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"golang.org/x/crypto/x509roots/fallback/bundle"
@@ -71,5 +72,16 @@ func TestPublicRootsFitEveryTruststore(t *testing.T) {
 		if err != nil || !same(c, want, got) {
 			t.Errorf("%s: %d of %d roots, error %v", c, len(got.Certificates), len(roots), err)
 		}
+	}
+}
+
+// TestPublicVersion wants the version that status shows to be the one that is built in.
+func TestPublicVersion(t *testing.T) {
+	mod, err := os.ReadFile("../../go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(mod), "golang.org/x/crypto/x509roots/fallback "+formats.PublicVersion+"\n") {
+		t.Errorf("go.mod has another version than %s", formats.PublicVersion)
 	}
 }

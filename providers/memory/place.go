@@ -67,7 +67,7 @@ func physical(at reconcile.Location) reconcile.Location {
 
 // reach says why a place cannot be looked at from here.
 func (w *World) reach(at reconcile.Location, couriers bool) error {
-	here := at.Volume == "" && !at.Machine && (at.Host == "" || at.Host == spec.LocalHost)
+	here := at.Volume == "" && at.Container == "" && !at.Machine && (at.Host == "" || at.Host == spec.LocalHost)
 	if here {
 		return nil
 	}
@@ -77,7 +77,7 @@ func (w *World) reach(at reconcile.Location, couriers bool) error {
 		return fmt.Errorf("there is no host %s: %w", at.Host, reconcile.ErrNotHere)
 	case e.Down != "":
 		return fmt.Errorf("%s: %w", e.Down, reconcile.ErrNotHere)
-	case e.Remote && !couriers:
+	case e.Remote && !couriers && at.Container == "":
 		return fmt.Errorf("%s needs a courier: %w", at, reconcile.ErrNotHere)
 	}
 	return nil

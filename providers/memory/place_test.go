@@ -149,3 +149,11 @@ func (s scene) holds(id *reconcile.Issued) bool {
 	return bytes.Equal(c.Files["cert.pem"].Data, pemOf("CERTIFICATE", id.Certificate)) &&
 		bytes.Equal(c.Files["key.pem"].Data, pemOf("PRIVATE KEY", id.Key.PKCS8()))
 }
+
+func TestStoresContract(t *testing.T) {
+	w := newWorld()
+	contract.StoresContract(t, w, func() reconcile.Location {
+		id := w.Run(memory.Container{Container: reconcile.Container{Name: "batch"}})
+		return reconcile.Location{Host: "local", Container: id, Sub: "system"}
+	})
+}

@@ -156,9 +156,9 @@ func TestWhatIsNotAWholeStoreOfOurs(t *testing.T) {
 		},
 		"written by a newer version": {
 			func(t *testing.T, path string) {
-				must(t, os.WriteFile(state(path), []byte(`{"certwright":"state","format":5,"seal":7}`+"\n"), 0o600))
+				must(t, os.WriteFile(state(path), []byte(`{"certwright":"state","format":6,"seal":7}`+"\n"), 0o600))
 			},
-			[]string{"state", "newer certwright", "format 5"},
+			[]string{"state", "newer certwright", "format 6"},
 		},
 		"a backup put in its place": {
 			func(t *testing.T, path string) {

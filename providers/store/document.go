@@ -120,6 +120,9 @@ func location(c *codec, l *reconcile.Location) {
 	c.flag(&l.Machine)
 	text(c, &l.Volume)
 	text(c, &l.Sub)
+	if c.format >= 5 {
+		text(c, &l.Container)
+	}
 }
 
 func compareLocations(a, b reconcile.Location) int {
@@ -136,6 +139,7 @@ func compareLocations(a, b reconcile.Location) int {
 		machine,
 		strings.Compare(a.Volume, b.Volume),
 		strings.Compare(a.Sub, b.Sub),
+		strings.Compare(a.Container, b.Container),
 	)
 }
 

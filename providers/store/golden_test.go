@@ -20,6 +20,9 @@ func TestGolden(t *testing.T) {
 	}
 }
 
+// inContainer is a place of a kind that came with format 5.
+var inContainer = reconcile.Location{Host: "local", Container: "cafe", Sub: "system"}
+
 // ofFormat is a state as a format can hold it.
 func ofFormat(n, format int) reconcile.State {
 	s := with(n)
@@ -37,6 +40,9 @@ func ofFormat(n, format int) reconcile.State {
 			row.Version = 0
 			s.Places[at] = row
 		}
+	}
+	if format < 5 {
+		delete(s.Places, inContainer)
 	}
 	if format < 4 {
 		s.Revocations = nil

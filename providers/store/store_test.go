@@ -98,6 +98,7 @@ func with(n int) reconcile.State {
 		Places: map[reconcile.Location]reconcile.PlaceRow{
 			{Host: "local", Dir: "/srv/web"}:              {Binding: "web", Files: []string{"ca.pem"}, At: at},
 			{Host: "core-02", Volume: "db", Sub: "certs"}: {Binding: "db", Wrote: "f", Version: 4, Reverts: []time.Time{at, at}},
+			inContainer: {Binding: "trust", Files: []string{"ca.pem"}, At: at},
 		},
 		Loads:  map[string]reconcile.Load{"local/container/web": {Target: "cafe", Proved: true, Rung: 1, Served: "02", At: at}},
 		Owners: map[string]reconcile.Owner{"cafe/nginx": {UID: 101, GID: 101}},

@@ -42,6 +42,16 @@ const (
 	Registry   Kind = "registry"          // root; reads /etc/docker/registry/config.yml
 	Caddy      Kind = "caddy"             // root; reads /etc/caddy/Caddyfile
 	Prometheus Kind = "prometheus"        // 65534; reads /etc/prometheus/web.yml
+
+	// These have a trust store and who reads it, sleep for ever, and are root. But for Debian's the tools of the distributions
+	// are scripts in their place.
+	Debian Kind = "debian" // curl, openssl, and update-ca-certificates
+	Fedora Kind = "fedora"
+	SUSE   Kind = "suse"
+	Arch   Kind = "arch"   // as of before there was update-ca-trust
+	Bundle Kind = "bundle" // curl and openssl, a bundle file, and no tool
+	Java   Kind = "java"   // a JVM and keytool
+	NSS    Kind = "nss"    // certutil and tstclnt, with a database in /root/.pki/nssdb
 )
 
 // images are the names of those this process has seen to. To gather what goes into one takes a second or two.

@@ -35,6 +35,14 @@ var recipes = map[Kind]func(rootfs) []string{
 	Registry:   registry,
 	Caddy:      caddy,
 	Prometheus: prometheus,
+
+	Debian: debian,
+	Fedora: extracting("ID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"\n", "/etc/pki/ca-trust/source/anchors", "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", "update-ca-trust"),
+	SUSE:   extracting("ID=\"opensuse-leap\"\nID_LIKE=\"suse opensuse\"\n", "/etc/pki/trust/anchors", "/var/lib/ca-certificates/ca-bundle.pem", "update-ca-certificates"),
+	Arch:   extracting("ID=arch\n", "/etc/ca-certificates/trust-source/anchors", "/etc/ca-certificates/extracted/tls-ca-bundle.pem", "trust"),
+	Bundle: bundleOnly,
+	Java:   java,
+	NSS:    nssTools,
 }
 
 const searchPath = "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

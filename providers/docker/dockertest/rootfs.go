@@ -71,7 +71,7 @@ func (r rootfs) elf(from, to string) {
 		// "	libc.so.6 => /lib/…/libc.so.6 (0x…)", or without the arrow for the loader; the vdso has no path.
 		for _, word := range strings.Fields(line) {
 			if strings.HasPrefix(word, "/") {
-				r.copy(word, word)
+				r.copy(word, filepath.Clean(word)) // a library of its own may be behind $ORIGIN/../
 			}
 		}
 	}
