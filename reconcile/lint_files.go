@@ -2,14 +2,17 @@ package reconcile
 
 import (
 	"io/fs"
+	"maps"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/certwright/certwright/spec"
 )
 
-// keyFiles looks at who can read keys and passphrases where the spec says they are.
+// keyFiles looks at who can read keys and passphrases where the spec says they are. What containers of another machine mount
+// is not what is here, if it is called the same.
 func (l *linter) keyFiles() {
 	for _, f := range l.w.KeyFiles {
 		if mode := fs.FileMode(f.Mode); mode&0o027 != 0 {
@@ -21,15 +24,22 @@ func (l *linter) keyFiles() {
 				l.find("file "+f.Path, "move it out of "+b.Place.Directory, "%s lies where binding %s gives its consumer files", f.What, b.Name)
 			}
 		}
-		for _, c := range l.w.Engines[spec.LocalHost].Containers {
-			if itself(c) {
-				continue
+		for _, host := range slices.Sorted(maps.Keys(l.w.Here)) {
+			for _, c := range l.w.Engines[host].Containers {
+				l.exposed(f, c)
 			}
-			for _, m := range c.Mounts {
-				if m.Type == "bind" && m.Source != "/" && within(f.Path, m.Source) {
-					l.find("file "+f.Path, "mount a directory of its own there, without it", "%s is in what %s mounts at %s: who breaks into that has it", f.What, c.Name, m.Destination)
-				}
-			}
+		}
+	}
+}
+
+// exposed says of a file that a container mounts it.
+func (l *linter) exposed(f KeyFile, c Container) {
+	if itself(c) {
+		return
+	}
+	for _, m := range c.Mounts {
+		if m.Type == "bind" && m.Source != "/" && within(f.Path, m.Source) {
+			l.find("file "+f.Path, "mount a directory of its own there, without it", "%s is in what %s mounts at %s: who breaks into that has it", f.What, c.Name, m.Destination)
 		}
 	}
 }

@@ -83,8 +83,8 @@ func cleanSet(t *testing.T) *set {
 			"1": {{Name: "front", Aliases: []string{"shop-web-1", "web"}}}, "2": {{Name: "back", Aliases: []string{"db"}}}, "3": {{Name: "back"}},
 		},
 		Owners:   map[string]reconcile.Owner{"1/": {}, "2/postgres": {UID: 999, GID: 999}, "3/": {UID: 1000, GID: 1000}},
-		KeyFiles: []reconcile.KeyFile{{Path: "/srv/.certwright", What: "the store", Mode: 0o700}},
-		Places:   map[reconcile.Location]reconcile.PlaceState{}, Served: map[string]reconcile.Served{},
+		KeyFiles: []reconcile.KeyFile{{Path: "/srv/.certwright", What: "the store", Mode: 0o700}}, Here: map[string]bool{"local": true},
+		Places: map[reconcile.Location]reconcile.PlaceState{}, Served: map[string]reconcile.Served{},
 		From: map[string]reconcile.FromState{}, Swarms: map[string]reconcile.Swarm{},
 	}}
 }
@@ -401,6 +401,16 @@ func TestLint(t *testing.T) {
 		"the store in a container": {func(s *set) {
 			s.container(3).Mounts = append(s.container(3).Mounts, reconcile.Mount{Type: "bind", Source: "/srv/.certwright/", Destination: "/x"})
 		}, "file /srv/.certwright: the store is in what joe mounts at /x: who breaks into that has it\n"},
+		"a directory of another machine that is called as the store's here": {func(s *set) {
+			s.w.Here = nil
+			s.container(3).Mounts = append(s.container(3).Mounts, reconcile.Mount{Type: "bind", Source: "/srv/.certwright/", Destination: "/x"})
+		}, ""},
+		"the store in a container of a second engine": {func(s *set) {
+			s.w.Here["beside"] = true
+			s.w.Engines["beside"] = reconcile.EngineState{Containers: []reconcile.Container{{
+				Name: "dev", Mounts: []reconcile.Mount{{Type: "bind", Source: "/srv", Destination: "/x"}},
+			}}}
+		}, "file /srv/.certwright: the store is in what dev mounts at /x: who breaks into that has it\n"},
 		"somebody's key for everybody": {func(s *set) {
 			s.w.Places[webPlace] = reconcile.PlaceState{Exists: true, Files: map[string]reconcile.FileState{"key.pem": {Kind: reconcile.KindFile, Mode: 0o644}}}
 		}, "binding/web: key.pem in /srv/web holds a key and can be read by everybody (mode 0644)\n"},

@@ -1,16 +1,11 @@
 package reconcile
 
-import (
-	"strings"
+import "github.com/certwright/certwright/spec"
 
-	"github.com/certwright/certwright/spec"
-)
-
-// presetOf is the preset of a container by its image, if there is one. An image of a server can run something else, a shell
-// for one, which a signal ends.
+// presetOf is the preset of a container by its image and command, if there is one.
 func presetOf(c Container) (spec.Preset, bool) {
 	p, known, ok := spec.PresetOfImage(c.Image)
-	if !ok || c.Command != "" && !strings.Contains(c.Command, known) && !strings.Contains(c.Command, p.Name) {
+	if !ok || !p.Starts(known, c.Command) {
 		return spec.Preset{}, false
 	}
 	return p, true

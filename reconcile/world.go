@@ -38,9 +38,10 @@ type World struct {
 	Unknown map[string]string       // by OwnerKey: why the others could not
 
 	// Networks are those on which containers have names, by container id, and KeyFiles those the spec names on this machine.
-	// Both are for Lint alone, and nobody else looks.
+	// Here has the hosts that are this machine. They are for Lint alone, and nobody else looks.
 	Networks map[string][]Network
 	KeyFiles []KeyFile
+	Here     map[string]bool
 }
 
 // EngineState is what a Docker engine listed.

@@ -10,6 +10,7 @@ import (
 type Preset struct {
 	Name     string
 	Images   []string // the last path elements of images that are surely this server
+	Entry    []string // what a command has that starts it and does not name it: the entry points of its images put the name before
 	User     string   // who must be able to read the files, by name in the container; "" for root
 	Files    string   // what its files hold, in the words of `files`
 	Act      Reload   // what makes it read them again: a signal, a command, a restart or nothing; or empty beside Ask
@@ -32,9 +33,10 @@ const (
 	Ends   NoPair = "ends"
 )
 
-const (
-	twoFiles = "fullchain, key"
-)
+const twoFiles = "fullchain, key"
+
+// options is how the command of an image begins that has the server's options alone.
+const options = "docker-entrypoint.sh -"
 
 // Presets are the servers that are known, each once.
 var Presets = []Preset{
@@ -43,7 +45,8 @@ var Presets = []Preset{
 		NoPair: Keeps, Proved: true, Source: "nginx.org, Controlling nginx",
 	},
 	{
-		Name: "haproxy", Images: []string{"haproxy"}, User: "haproxy", Files: "combined", Act: Reload{Signal: "HUP"}, Port: 443,
+		Name: "haproxy", Images: []string{"haproxy"}, Entry: []string{options},
+		User: "haproxy", Files: "combined", Act: Reload{Signal: "HUP"}, Port: 443,
 		NoPair: Keeps, Proved: true, Source: "HAProxy, management guide, 3", Note: "to its master: run it with `-W`",
 	},
 	{
@@ -56,19 +59,23 @@ var Presets = []Preset{
 		NoPair: Keeps, Proved: true, Source: "caddyserver.com, Command Line", Misses: true, Note: "its admin endpoint must be on; it may reset a connection that comes just then",
 	},
 	{
-		Name: "postgres", Images: []string{"postgres", "timescaledb"}, User: "postgres", Files: twoFiles, Act: Reload{Signal: "HUP"},
+		Name: "postgres", Images: []string{"postgres", "timescaledb"}, Entry: []string{options},
+		User: "postgres", Files: twoFiles, Act: Reload{Signal: "HUP"},
 		Protocol: "postgres", Port: 5432, NoPair: Keeps, Proved: true, Source: "PostgreSQL manual, 19.9",
 	},
 	{
-		Name: "mariadb", Images: []string{"mariadb"}, User: "mysql", Files: twoFiles, Ask: "FLUSH SSL", Protocol: "mysql", Port: 3306,
+		Name: "mariadb", Images: []string{"mariadb"}, Entry: []string{options},
+		User: "mysql", Files: twoFiles, Ask: "FLUSH SSL", Protocol: "mysql", Port: 3306,
 		NoPair: Keeps, Proved: true, Source: "mariadb.com, FLUSH", Note: "since 10.4; by an account with RELOAD",
 	},
 	{
-		Name: "mysql", Images: []string{"mysql"}, User: "mysql", Files: twoFiles, Ask: "ALTER INSTANCE RELOAD TLS", Protocol: "mysql", Port: 3306,
+		Name: "mysql", Images: []string{"mysql"}, Entry: []string{options},
+		User: "mysql", Files: twoFiles, Ask: "ALTER INSTANCE RELOAD TLS", Protocol: "mysql", Port: 3306,
 		Source: "MySQL manual, ALTER INSTANCE", Note: "since 8.0.16; by an account with CONNECTION_ADMIN",
 	},
 	{
-		Name: "redis", Images: []string{"redis", "valkey"}, User: "redis", Files: twoFiles, Ask: "CONFIG SET tls-cert-file", Protocol: "redis",
+		Name: "redis", Images: []string{"redis", "valkey"}, Entry: []string{options},
+		User: "redis", Files: twoFiles, Ask: "CONFIG SET tls-cert-file", Protocol: "redis",
 		Port: 6379, NoPair: Keeps, Proved: true, Source: "redis.io, CONFIG SET", Note: "of the same paths; also Valkey",
 	},
 	{
@@ -76,7 +83,7 @@ var Presets = []Preset{
 		Protocol: "mqtt", Port: 8883, NoPair: Breaks, Proved: true, Source: "mosquitto(8), since 2.0",
 	},
 	{
-		Name: "nats", Images: []string{"nats", "nats-server"}, Files: twoFiles, Act: Reload{Signal: "HUP"}, Protocol: "nats", Port: 4222,
+		Name: "nats", Images: []string{"nats", "nats-server"}, Entry: []string{options}, Files: twoFiles, Act: Reload{Signal: "HUP"}, Protocol: "nats", Port: 4222,
 		NoPair: Keeps, Proved: true, Source: "docs.nats.io, Signals",
 	},
 	{
@@ -93,7 +100,8 @@ var Presets = []Preset{
 		Port: 25, NoPair: Breaks, Proved: true, Source: "postfix(1), TLS_README", Note: "as `smtpd_tls_chain_files`",
 	},
 	{
-		Name: "openldap", Images: []string{"openldap"}, User: "openldap", Files: twoFiles, Act: Reload{Restart: true}, Protocol: "ldap",
+		Name: "openldap", Images: []string{"openldap"}, Entry: []string{"/container/tool/run"},
+		User: "openldap", Files: twoFiles, Act: Reload{Restart: true}, Protocol: "ldap",
 		Port: 389, NoPair: Ends, Proved: true, Source: "slapd(8), slapd-config(5)",
 		Note: "HUP ends it",
 	},
@@ -106,31 +114,41 @@ var Presets = []Preset{
 		Act: Reload{None: true}, Port: 9090, Misses: true, NoPair: Breaks, Proved: true, Source: "prometheus.io, HTTPS and authentication", Note: "reads both files at each handshake, which fails if they change between",
 	},
 	{
-		Name: "registry", Images: []string{"registry"}, Files: twoFiles, Act: Reload{Restart: true}, Port: 5000,
+		Name: "registry", Images: []string{"registry"}, Entry: []string{"entrypoint.sh /etc/distribution/", "entrypoint.sh serve"},
+		Files: twoFiles, Act: Reload{Restart: true}, Port: 5000,
 		NoPair: Ends, Proved: true, Source: "distribution, registry.go", Note: "loads its pair once",
 	},
 	{
-		Name: "vault", Images: []string{"vault", "openbao"}, User: "vault", Files: twoFiles, Act: Reload{Signal: "HUP"}, Port: 8200,
+		Name: "vault", Images: []string{"vault"}, Entry: []string{"docker-entrypoint.sh server"},
+		User: "vault", Files: twoFiles, Act: Reload{Signal: "HUP"}, Port: 8200,
 		Source: "developer.hashicorp.com, Vault, TCP listener",
 	},
 	{
-		Name: "minio", Images: []string{"minio"}, Files: twoFiles, Act: Reload{Signal: "HUP"}, Port: 9000,
+		Name: "openbao", Images: []string{"openbao", "openbao-ubi", "openbao-distroless"}, Entry: []string{"docker-entrypoint.sh server", "bao server"},
+		User: "openbao", Files: twoFiles, Act: Reload{Signal: "HUP"}, Port: 8200,
+		Source: "openbao.org, TCP listener",
+	},
+	{
+		Name: "minio", Images: []string{"minio"}, Entry: []string{"docker-entrypoint.sh server"},
+		Files: twoFiles, Act: Reload{Signal: "HUP"}, Port: 9000,
 		Source: "min.io, Network Encryption", Note: "files `public.crt` and `private.key`",
 	},
 	{
-		Name: "elasticsearch", Images: []string{"elasticsearch"}, User: "elasticsearch", Files: twoFiles, Act: Reload{None: true}, Port: 9200,
+		Name: "elasticsearch", Images: []string{"elasticsearch"}, Entry: []string{"docker-entrypoint.sh eswrapper"},
+		User: "elasticsearch", Files: twoFiles, Act: Reload{None: true}, Port: 9200,
 		Source: "elastic.co, Update TLS certificates", Note: "looks every five seconds",
 	},
 	{
-		Name: "envoy", Images: []string{"envoy"}, User: "envoy", Files: twoFiles, Act: Reload{None: true}, Port: 443,
+		Name: "envoy", Images: []string{"envoy"}, Entry: []string{options}, User: "envoy", Files: twoFiles, Act: Reload{None: true}, Port: 443,
 		Source: "envoyproxy.io, SDS, Certificate rotation", Note: "by SDS from files, with `watched_directory`",
 	},
 	{
-		Name: "coturn", Images: []string{"coturn"}, User: "nobody", Files: twoFiles, Act: Reload{Signal: "USR2"}, Port: 5349,
+		Name: "coturn", Images: []string{"coturn"}, Entry: []string{options}, User: "nobody", Files: twoFiles, Act: Reload{Signal: "USR2"}, Port: 5349,
 		Source: "coturn, README.turnserver",
 	},
 	{
-		Name: "grafana", Images: []string{"grafana", "grafana-oss", "grafana-enterprise"}, User: "grafana", Files: twoFiles, Act: Reload{Restart: true}, Port: 3000,
+		Name: "grafana", Images: []string{"grafana", "grafana-oss", "grafana-enterprise"}, Entry: []string{"/run.sh"},
+		User: "grafana", Files: twoFiles, Act: Reload{Restart: true}, Port: 3000,
 		Source: "grafana.com, Configure Grafana, server", Note: "with `certs_watch_interval` it looks by itself: `reload: none`",
 	},
 }
@@ -159,6 +177,13 @@ func PresetOfImage(image string) (p Preset, known string, ok bool) {
 		return Preset{}, "", false
 	}
 	return Presets[i], known, true
+}
+
+// Starts reports whether a command starts the server of an image that is known by a name. An image can run something else, a
+// shell for one, which a signal ends. A command that is not known, "", is taken for the image's own.
+func (p Preset) Starts(known, command string) bool {
+	words := append([]string{known, p.Name}, p.Entry...)
+	return command == "" || slices.ContainsFunc(words, func(w string) bool { return strings.Contains(command, w) })
 }
 
 // How says in a few words what makes the server read its files again.

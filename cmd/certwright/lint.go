@@ -2,13 +2,16 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 
 	"github.com/spf13/cobra"
 
+	"github.com/certwright/certwright/providers/docker"
 	"github.com/certwright/certwright/reconcile"
 	"github.com/certwright/certwright/spec"
 )
@@ -52,41 +55,48 @@ func (a *app) lint(cmd *cobra.Command) (*spec.Spec, []reconcile.Finding, error) 
 	}
 	defer s.close()
 	w, _, err := a.look(cmd, s, reconcile.Scope{})
-	if err == nil {
-		w.Networks, err = networks(cmd, s, w)
-	}
 	if err != nil {
 		return nil, nil, err
 	}
+	unseen := describe(cmd.Context(), s, &w)
 	w.KeyFiles = keyFiles(s.spec)
-	return s.spec, reconcile.Lint(s.spec, w), nil
+	return s.spec, append(reconcile.Lint(s.spec, w), unseen...), nil
 }
 
-// networks are those on which the running containers of engines that answer have names. A task's ingress network has none for
-// clients.
-func networks(cmd *cobra.Command, s *session, w reconcile.World) (map[string][]reconcile.Network, error) {
-	var out map[string][]reconcile.Network
-	for host, e := range s.engines {
+// describe adds to a world what the engines that answer say for Lint alone. What one does not say stays unknown, and is a
+// finding.
+func describe(ctx context.Context, s *session, w *reconcile.World) (unseen []reconcile.Finding) {
+	w.Networks, w.Here = map[string][]reconcile.Network{}, map[string]bool{}
+	for _, host := range slices.Sorted(maps.Keys(s.engines)) {
 		if state, asked := w.Engines[host]; !asked || state.Err != "" {
 			continue
 		}
-		all, err := e.Describe(cmd.Context())
-		if err != nil {
-			return nil, err
-		}
-		if out == nil {
-			out = map[string][]reconcile.Network{}
-		}
-		for _, c := range all {
-			out[c.ID] = []reconcile.Network{}
-			for _, n := range c.Networks {
-				if n.Name != "ingress" {
-					out[c.ID] = append(out[c.ID], reconcile.Network{Name: n.Name, Aliases: n.Aliases})
-				}
+		here, elsewhere := s.engines[host].OnThisMachine(ctx)
+		w.Here[host] = here
+		for _, err := range []error{elsewhere, networks(ctx, s.engines[host], w.Networks)} {
+			if err != nil {
+				unseen = append(unseen, reconcile.Finding{
+					Subject: "host/" + host, Reason: "its containers were looked at in part alone: " + err.Error(), Hint: "mend that, and run lint again",
+				})
 			}
 		}
 	}
-	return out, nil
+	return unseen
+}
+
+// networks adds those on which the running containers of an engine have names, by container id. A task's ingress network has
+// none for clients.
+func networks(ctx context.Context, e *docker.Engine, on map[string][]reconcile.Network) error {
+	all, err := e.Describe(ctx)
+	for _, c := range all {
+		on[c.ID] = []reconcile.Network{}
+		for _, n := range c.Networks {
+			if n.Name != "ingress" {
+				on[c.ID] = append(on[c.ID], reconcile.Network{Name: n.Name, Aliases: n.Aliases})
+			}
+		}
+	}
+	return err
 }
 
 // keyFiles are the files with keys and passwords that a spec names and that are there, and the store, by their paths.

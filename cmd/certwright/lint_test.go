@@ -4,12 +4,15 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/mount"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/certwright/certwright/providers/docker"
 	"github.com/certwright/certwright/providers/docker/dockertest"
 )
 
@@ -87,4 +90,42 @@ bindings:
 		t.Errorf("-want +got:\n%s", diff)
 	}
 	s.says(s.want(exitDone, "lint", "--exit-code"), "scene: nothing found.")
+}
+
+// TestLintOfAnEngineThatRefuses has a second engine that lists its containers and does not tell more: that is said, and what the
+// first one tells is found all the same.
+func TestLintOfAnEngineThatRefuses(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	net := dockertest.Network(t)
+	web := s.server(dockertest.Container{
+		Name: "web", Network: net, Mounts: []mount.Mount{{Type: mount.TypeBind, Source: s.dir, Target: "/all"}},
+	}, "-cert", "/all/certs/cert.pem", "-key", "/all/certs/key.pem")
+	proxy := newAllowing(t, dockertest.EngineSocket())
+	proxy.refuses(docker.Call{Method: "GET", Path: "/containers/{id}/json"})
+	write := func(far string) {
+		s.write("tls.yaml", `version: 1
+project: scene
+hosts:
+  beside: {endpoint: "unix://`+proxy.socket+`"}
+cas:
+  internal: {local: {lifetime: 10y}}
+identities:
+  web: {ca: internal, names: [localhost]}
+bindings:
+  web: {identity: web, container: `+web.Name+`, directory: certs, probe: {port: 8443}}
+`+far)
+	}
+	write("")
+	s.want(exitDone, "apply")
+	dockertest.Start(t, web.ID)
+	write("  far: {identity: web, host: beside, container: nobody, volume: nowhere, probe: {port: 8443}}\n")
+	found := s.findings()
+	want := "it answers to " + web.Name + ", " + web.Name + "." + net + ", which its certificate does not have"
+	if !slices.Contains(found["binding/web"], want) {
+		t.Errorf("web: %q, want %q among it", found["binding/web"], want)
+	}
+	if far := found["host/beside"]; len(far) != 1 || !strings.HasPrefix(far[0], "its containers were looked at in part alone: describe container ") {
+		t.Errorf("beside: %q", far)
+	}
 }

@@ -38,14 +38,15 @@ type DescribedNetwork struct {
 	Aliases []string
 }
 
-// Describe tells what the running containers are, by name; couriers are left out.
+// Describe tells what the running containers are, by name; couriers are left out. The list, and then each container, has
+// answerTimeout.
 func (e *Engine) Describe(ctx context.Context) ([]Description, error) {
 	if e.err != nil {
 		return nil, e.err
 	}
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	listing, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
-	running, err := e.cli.ContainerList(ctx, container.ListOptions{})
+	running, err := e.cli.ContainerList(listing, container.ListOptions{})
 	if err != nil {
 		return nil, errors.New(e.silence(err))
 	}
@@ -54,7 +55,7 @@ func (e *Engine) Describe(ctx context.Context) ([]Description, error) {
 		if s.Labels[labelCourier] != "" {
 			continue
 		}
-		c, err := e.cli.ContainerInspect(ctx, s.ID)
+		c, err := e.inspect(ctx, s.ID)
 		if errdefs.IsNotFound(err) {
 			continue // it has ended since
 		}
@@ -65,6 +66,13 @@ func (e *Engine) Describe(ctx context.Context) ([]Description, error) {
 	}
 	slices.SortFunc(out, func(a, b Description) int { return strings.Compare(a.Name, b.Name) })
 	return out, nil
+}
+
+// inspect asks for one container, with a time of its own.
+func (e *Engine) inspect(ctx context.Context, id string) (container.InspectResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	return e.cli.ContainerInspect(ctx, id)
 }
 
 func (e *Engine) describe(s container.Summary, c container.InspectResponse) Description {

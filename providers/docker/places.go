@@ -246,13 +246,27 @@ func (e *Engine) toVolume(ctx context.Context, l reconcile.Location, v *volume.V
 // here reports whether the files of the engine's machine are those of this one, with the same user ids, and may
 // be changed.
 func (e *Engine) here(ctx context.Context) (bool, error) {
-	if e.o.ForceCourier || !e.end.onMachine() || os.Geteuid() != 0 || !sharesRoot(e.end.address) {
+	if e.o.ForceCourier || os.Geteuid() != 0 {
 		return false, nil
+	}
+	on, err := e.OnThisMachine(ctx)
+	if err != nil || !on {
+		return false, err
+	}
+	f, err := e.about(ctx)
+	return err == nil && !f.remapped, err
+}
+
+// OnThisMachine reports whether a path on the engine's machine is the same file here. A user without rights does not see the
+// root directory of who listens at the engine's socket, and goes by the name of the machine.
+func (e *Engine) OnThisMachine(ctx context.Context) (bool, error) {
+	if e.err != nil || !e.end.onMachine() || os.Geteuid() == 0 && !sharesRoot(e.end.address) {
+		return false, e.err
 	}
 	f, err := e.about(ctx)
 	if err != nil {
 		return false, fmt.Errorf("engine %s: %w", e.host, err)
 	}
 	host, err := os.Hostname()
-	return err == nil && host == f.name && !f.remapped, nil
+	return err == nil && host == f.name, nil
 }

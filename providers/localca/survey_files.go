@@ -27,6 +27,9 @@ func (s *survey) read(dir string) error {
 	seen := 0
 	return filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 		switch {
+		case errors.Is(err, fs.ErrPermission) && path != dir:
+			s.left(path, "it cannot be read by this user")
+			return nil
 		case err != nil:
 			return err
 		case entry.IsDir() && entry.Name() == ".git":

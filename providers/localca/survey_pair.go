@@ -71,7 +71,8 @@ func (s *survey) findCA(cert foundCert) bool {
 	return true
 }
 
-// findIdentities pairs the other certificates with their keys. Of several of one subject and names the newest counts.
+// findIdentities pairs the other certificates with their keys. Of several of one subject and names the newest
+// counts that can be taken over.
 func (s *survey) findIdentities() {
 	var leaves []foundCert
 	copies := map[string][]foundCert{} // by content
@@ -104,12 +105,12 @@ func (s *survey) findIdentities() {
 			s.left(leaf.file, "a newer one has the same names: "+newer)
 			continue
 		}
-		newest[who] = leaf.file
 		id, err := s.identity(leaf, *key)
 		if err != nil {
 			s.left(leaf.file, reasonOf(file{name: leaf.file}, err))
 			continue
 		}
+		newest[who] = leaf.file
 		s.found.Identities = append(s.found.Identities, id)
 	}
 	slices.SortFunc(s.found.Identities, func(a, b FoundIdentity) int { return strings.Compare(a.Name, b.Name) })

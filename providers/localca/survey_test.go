@@ -143,6 +143,11 @@ func TestSurvey(t *testing.T) {
 			e.pair("old", old)
 			e.leaf("web", nil)
 		}, rootFound + webFound + "left old.pem: a newer one has the same names: $DIR/web.pem\n"},
+		"a newer one that cannot be taken": {func(e *estate) {
+			e.leaf("web", func(c *x509.Certificate) { c.NotBefore = time.Now().Add(-9 * day) })
+			elsewhere := servertest.NewIssuer(e.t, "Elsewhere", nil)
+			e.pair("try", servertest.Issue(e.t, server("web"), &elsewhere))
+		}, rootFound + webFound + `left try.pem: it is of "CN=Elsewhere", which is not here` + "\n"},
 		"one that is due": {func(e *estate) {
 			e.leaf("web", func(c *x509.Certificate) { c.NotBefore, c.NotAfter = time.Now().Add(-90*day), time.Now().Add(10*day) })
 		}, rootFound + webFound + "  due for renewal: it ends on " + time.Now().Add(10*day).UTC().Format(time.DateOnly) + ", so the first apply also issues the next one\n"},

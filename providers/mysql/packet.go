@@ -52,23 +52,22 @@ func (c *conn) read() ([]byte, error) {
 
 // Refusal is an error that the server answered.
 type Refusal struct {
-	Code  uint16 // 1045 and so on
-	State string // the SQLSTATE, "" before the login
-	Text  string // as the server sent it, not fit for a terminal
+	Code uint16 // 1045 and so on
+	Text string // as the server sent it, not fit for a terminal
 }
 
 func (r *Refusal) Error() string {
 	return fmt.Sprintf("the server answered error %d: %s", r.Code, r.Text)
 }
 
-// refusal reads an ERR packet; before the login there is no state in it.
+// refusal reads an ERR packet; before the login there is no SQLSTATE in it.
 func refusal(body []byte) error {
 	if len(body) < 3 {
 		return ErrProtocol
 	}
 	r := &Refusal{Code: binary.LittleEndian.Uint16(body[1:]), Text: string(body[3:])}
 	if strings.HasPrefix(r.Text, "#") && len(r.Text) >= 6 {
-		r.State, r.Text = r.Text[1:6], r.Text[6:]
+		r.Text = r.Text[6:]
 	}
 	return r
 }

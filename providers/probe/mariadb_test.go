@@ -1,12 +1,17 @@
 package probe_test
 
 import (
+	"context"
+	"net"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/certwright/certwright/providers/probe/zoo"
 	"github.com/certwright/certwright/reconcile"
 	"github.com/certwright/certwright/spec"
+	"github.com/google/go-cmp/cmp"
 )
 
 const wantsNoPassword = "; the probe needs a user who logs in without a password"
@@ -75,12 +80,14 @@ CREATE USER secret@'127.0.0.1' IDENTIFIED BY 'a-password-of-a-test' REQUIRE X509
 }
 
 // TestMariaDBCountsNoErrors looks at a MariaDB that locks out who breaks off two connections in a row: a probe logs in also
-// when it asks nothing, and what it is refused does not count.
+// when it asks nothing, and what it is refused does not count. 127.0.0.1 and servers that look up no names are not counted, so
+// the probes come from another address.
 func TestMariaDBCountsNoErrors(t *testing.T) {
 	t.Parallel()
 	c := newCage(t)
-	address := zoo.MariaDB(t, c.web, c.root, "CREATE USER app@'127.0.0.1' REQUIRE X509;", "--max-connect-errors=2")
-	r := c.request(t, dial(address))
+	address := zoo.MariaDB(t, c.web, c.root, "CREATE USER app@'%' REQUIRE X509;", "--skip-name-resolve=0", "--max-connect-errors=2")
+	from := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
+	r := c.request(t, func(ctx context.Context) (net.Conn, error) { return from.DialContext(ctx, "tcp", address) })
 	r.Protocol = "mysql"
 	for range 5 {
 		expect(t, r, seen{Serial: c.web.Serial(), Version: "TLS 1.3"})
@@ -88,6 +95,40 @@ func TestMariaDBCountsNoErrors(t *testing.T) {
 	c.clients(t, &r, spec.ClientAuthRequired)
 	for range 3 {
 		expect(t, r, seen{Serial: c.web.Serial(), Version: "TLS 1.3", Without: out, Foreign: out, Accepted: in})
+	}
+}
+
+// TestMariaDBLogins reads in the log of a MariaDB whom probes log in as: where they are told no name, as nobody that there is.
+// A server may lock an account that exists after some logins without its password.
+func TestMariaDBLogins(t *testing.T) {
+	t.Parallel()
+	c := newCage(t)
+	logs := t.TempDir()
+	if err := os.Chmod(logs, 0o777); err != nil { // the server is another user
+		t.Fatal(err)
+	}
+	r := c.request(t, dial(zoo.MariaDB(t, c.web, c.root, "ALTER USER root@localhost IDENTIFIED BY 'a-password-of-a-test';",
+		"--general-log=1", "--general-log-file="+logs+"/general")))
+	r.Protocol = "mysql"
+	expect(t, r, seen{Serial: c.web.Serial(), Version: "TLS 1.3"})
+	r.ClientAuth = spec.ClientAuthRequired
+	expect(t, r, seen{
+		Serial: c.web.Serial(), Version: "TLS 1.3",
+		ClientErr: noGood + "; a client without a certificate: nothing was learned: " + accessDenied("certwright-probe"),
+	})
+	r.ClientAuth, r.User = spec.ClientAuthNone, "named"
+	expect(t, r, seen{Serial: c.web.Serial(), Version: "TLS 1.3"})
+
+	log, err := os.ReadFile(logs + "/general")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var users []string
+	for _, m := range regexp.MustCompile("Access denied for user '([^']*)'").FindAllSubmatch(log, -1) {
+		users = append(users, string(m[1]))
+	}
+	if d := cmp.Diff([]string{"certwright-probe", "certwright-probe", "named"}, users); d != "" {
+		t.Errorf("logins (-want +got):\n%s\n%s", d, log)
 	}
 }
 

@@ -61,8 +61,12 @@ func (Prober) Probe(ctx context.Context, r reconcile.ProbeRequest) reconcile.Ser
 	return served
 }
 
-// aim fills in what a request leaves open: the user is the good client's common name, else postgres or, for MySQL, root;
-// PostgreSQL's database is the user. The error says why there is no good client.
+// nobody logs in to MySQL where a request names no one: an account that exists may be locked for logins without its password
+// (FAILED_LOGIN_ATTEMPTS), and root is the one that everybody has.
+const nobody = "certwright-probe"
+
+// aim fills in what a request leaves open: the user is the good client's common name, else postgres or, for MySQL, one
+// that there is not. PostgreSQL's database is the user. The error says why there is no good client.
 func aim(r reconcile.ProbeRequest) (target, error) {
 	if r.Protocol == "" {
 		r.Protocol = wire.TLS
@@ -79,7 +83,7 @@ func aim(r reconcile.ProbeRequest) (target, error) {
 		q.User = good.Leaf.Subject.CommonName
 	}
 	if r.Protocol == wire.MySQL {
-		q.User = cmp.Or(q.User, "root")
+		q.User = cmp.Or(q.User, nobody)
 		return target{r, q, good}, err
 	}
 	q.User = cmp.Or(q.User, "postgres")

@@ -3,6 +3,7 @@ package probe_test
 import (
 	"crypto/x509"
 	"fmt"
+	"net"
 	"testing"
 
 	"github.com/certwright/certwright/providers/probe/zoo"
@@ -58,6 +59,23 @@ func TestNginx(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestNginxNames asks a real nginx that demands a certificate for every kind of server name, and for none, as a probe of an
+// identity from outside does: a Host header that nginx does not take must not pass for having let a client in.
+func TestNginxNames(t *testing.T) {
+	c := newCage(t)
+	dir := t.TempDir()
+	web := c.sub.Leaf(t, "web", func(x *x509.Certificate) { x.IPAddresses = []net.IP{net.IPv6loopback, net.IPv4(127, 0, 0, 1)} })
+	web.Write(t, dir, c.root)
+	r := c.request(t, dial(zoo.Nginx(t, fmt.Sprintf(`ssl_certificate %[1]s/cert.pem; ssl_certificate_key %[1]s/key.pem;
+		ssl_protocols TLSv1.3; ssl_verify_client on; ssl_verify_depth 3; ssl_client_certificate %[1]s/ca.pem;`, dir))))
+	c.clients(t, &r, spec.ClientAuthRequired)
+	for _, r.ServerName = range []string{"web", "", "::1", "127.0.0.1"} {
+		t.Run(fmt.Sprintf("%q", r.ServerName), func(t *testing.T) {
+			expect(t, r, seen{Serial: web.Serial(), Version: "TLS 1.3", Without: out, Foreign: out, Accepted: in})
+		})
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 
 	"github.com/certwright/certwright/reconcile"
 )
@@ -17,7 +18,7 @@ var refusals = []string{"No required SSL certificate was sent", "The SSL certifi
 func askHTTP(conn net.Conn, q Question) (reconcile.Answer, error) {
 	if !q.Silent {
 		// A refused client may not get this out any more; what the server said first is still there to read.
-		_, _ = fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: %s\r\nUser-Agent: certwright\r\nConnection: close\r\n\r\n", q.Host)
+		_, _ = fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: %s\r\nUser-Agent: certwright\r\nConnection: close\r\n\r\n", hostHeader(q.Host))
 	}
 	var got []byte
 	buf := make([]byte, 4096)
@@ -36,6 +37,19 @@ func askHTTP(conn net.Conn, q Question) (reconcile.Answer, error) {
 		}
 	}
 	return reconcile.LetIn, nil
+}
+
+// hostHeader is a name as a Host header has it (RFC 9110 section 7.2, RFC 3986 section 3.2.2): IPv6 in brackets, and never
+// nothing. nginx answers a plain 400 to a malformed one before it looks at the client's certificate, which would pass for
+// having let it in.
+func hostHeader(name string) string {
+	if name == "" {
+		return "localhost"
+	}
+	if ip, err := netip.ParseAddr(name); err == nil && ip.Is6() {
+		return "[" + name + "]"
+	}
+	return name
 }
 
 // httpRefusal returns the words of a refusal in the start of an answer, and whether more of it could hold one.
