@@ -6,9 +6,14 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/certwright/certwright/spec"
 )
+
+// engineRetry is how long watch waits before it restarts dockerd again with what it did not take up: each try ends what runs
+// on it twice.
+const engineRetry = time.Hour
 
 // engine plans the files of an engine, and its restart.
 func (d *differ) engine(b *spec.Binding, w want, pending []int) {
@@ -103,7 +108,7 @@ func (d *differ) restartEngine(b *spec.Binding, w want, to int, why string, afte
 	subject := "binding/" + b.Name
 	c := d.daemon(b)
 	load := d.w.State.Loads[TargetKey(b.Name, c)]
-	wait, down := lastRetry, d.cutOff(b)
+	wait, down := engineRetry, d.cutOff(b)
 	if down {
 		wait = firstRetry
 	}

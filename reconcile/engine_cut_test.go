@@ -149,3 +149,40 @@ func TestEngineCutOffGoingBack(t *testing.T) {
 		e.audit()
 	})
 }
+
+// TestEngineHour has a dockerd that does not take its certificate: watch restarts it once more after an hour, and not before.
+func TestEngineHour(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEstate(t)
+		e.steady()
+		e.withEngine()
+		e.converge()
+		first := e.load().Identities["engine"].Serial
+		e.Refuse(func(serial string) string {
+			if serial != first {
+				return "it does not like it"
+			}
+			return ""
+		})
+		e.wish("identity/engine")
+		e.converge()
+		tried := time.Now()
+		watch := func() reconcile.Plan {
+			return reconcile.Diff(e.spec, e.observe(), reconcile.Scope{Patient: true, Since: time.Now()})
+		}
+		for _, after := range []time.Duration{0, 5*time.Minute + time.Second, 59 * time.Minute} {
+			time.Sleep(time.Until(tried.Add(after)))
+			plan := watch()
+			if !plan.Empty() || len(plan.Blocked) != 1 || plan.Blocked[0].State != reconcile.Failed {
+				t.Errorf("watch after %s:\n%s", after, text(plan))
+			}
+			if wait := plan.Next.Sub(tried); wait < 59*time.Minute || wait > time.Hour {
+				t.Errorf("watch after %s looks again %s after the try", after, wait)
+			}
+		}
+		time.Sleep(time.Until(tried.Add(time.Hour + time.Second)))
+		if plan := watch(); len(plan.Steps) != 1 || !plan.Steps[0].Action.Interrupts() {
+			t.Errorf("watch after an hour:\n%s", text(plan))
+		}
+	})
+}
