@@ -2,10 +2,13 @@ package dockerd
 
 import (
 	"bytes"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/certwright/certwright/reconcile"
 )
@@ -55,6 +58,43 @@ func TestWayBack(t *testing.T) {
 		if was, _, err := (Machine{}).prepare(s, another); err != nil || !bytes.Equal(was.File, readAll(t, file)) {
 			t.Errorf("%s: once settled, the way back leads to %s, %v", name, was.File, err)
 		}
+	}
+}
+
+// TestBounds has files that are larger than any of dockerd's: none is read whole.
+func TestBounds(t *testing.T) {
+	dir := t.TempDir()
+	large := filepath.Join(dir, "daemon.json")
+	write(t, large, "{"+strings.Repeat(" ", maxFile)+"}")
+	write(t, backupOf(large), "{"+strings.Repeat(" ", maxBackup)+"}")
+	for what, read := range map[string]func() error{
+		"the file":   func() error { _, err := read(large); return err },
+		"the backup": func() error { _, err := kept(large); return err },
+		"a unit":     func() error { _, _, err := commandOf([]string{large}); return err },
+		"a pair":     func() error { return usable(reconcile.DaemonTLS{Cert: large, Key: large, CA: large}) },
+	} {
+		if err := read(); err == nil || !strings.Contains(err.Error(), "is larger than") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	write(t, backupOf(large), "{")
+	if _, err := kept(large); err == nil || errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), backupOf(large)) {
+		t.Errorf("a backup that is none: %v", err)
+	}
+}
+
+// TestShowLimit has a systemd that does not answer: an observation waits for it no longer than for a host.
+func TestShowLimit(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "systemctl"), "#!/bin/sh\nexec sleep 600\n")
+	if err := os.Chmod(filepath.Join(dir, "systemctl"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	start := time.Now()
+	_, err := Machine{}.show(t.Context())
+	if took := time.Since(start); err == nil || err.Error() != "systemctl did not end within 10s" || took > 30*time.Second {
+		t.Errorf("after %s: %v", took, err)
 	}
 }
 

@@ -11,9 +11,12 @@ import (
 // commandLimit bounds what systemd is asked for. Restarting includes that dockerd ends its containers and starts again.
 const commandLimit = 3 * time.Minute
 
+// showLimit bounds what systemd is asked for in each observation, before anything else is looked at. It answers from memory.
+const showLimit = 10 * time.Second
+
 // show asks systemd what it knows of the unit.
 func (m Machine) show(ctx context.Context) (map[string]string, error) {
-	out, err := call(ctx, commandLimit, "systemctl", "show", unitName, "--property=LoadState,ActiveState,FragmentPath,DropInPaths,MainPID,InvocationID")
+	out, err := call(ctx, showLimit, "systemctl", "show", unitName, "--property=LoadState,ActiveState,FragmentPath,DropInPaths,MainPID,InvocationID")
 	if err != nil {
 		return nil, err
 	}
