@@ -335,30 +335,32 @@ func TestEngineFlags(t *testing.T) {
 	boot := "systemctl daemon-reload; systemctl reset-failed docker.service; systemctl restart docker.service"
 	for _, row := range []struct {
 		after  string // the effect that certwright is killed after, and the how manieth of its kind
+		back   bool   // on its way back, since dockerd did not start
 		then   string
 		starts int // by the next run
 	}{
-		{"1.after.rename .daemon.json.before-certwright", "", 1},
-		{"1.after.rename zz-certwright.conf", "", 1},
-		{"1.after.systemctl daemon-reload", "", 1},
-		{"1.after.systemctl daemon-reload", boot, 1},
-		{"1.after.rename daemon.json", "", 1},
-		{"1.after.rename daemon.json", boot, 0},
-		{"1.after.systemctl restart", "", 0},
-		{"2.after.rename daemon.json", "break", 1}, // on the way back
+		{"1.after.rename .daemon.json.before-certwright", false, "", 1},
+		{"1.after.rename zz-certwright.conf", false, "", 1},
+		{"1.after.systemctl daemon-reload", false, "", 1},
+		{"1.after.systemctl daemon-reload", false, boot, 1},
+		{"1.after.rename daemon.json", false, "", 1},
+		{"1.after.rename daemon.json", false, boot, 0},
+		{"1.after.systemctl restart", false, "", 0},
+		{"2.after.rename daemon.json", true, "", 1},
+		{"2.after.systemctl daemon-reload", true, boot, 1},
 	} {
 		when := "killed " + row.after + ", " + row.then
 		t.Log(when)
 		m.do("rm -rf /etc/systemd/system/docker.service.d; cp /srv/daemon.json /etc/docker/daemon.json\n" + boot)
-		if row.then == "break" {
+		if row.back {
 			hook(`echo broken > "$(sed -n 's/.*"tlskey": "\(.*\)",\?/\1/p' /etc/docker/daemon.json)"`)
 		}
 		m.crash(row.after)
-		if row.then == boot {
-			m.do(boot)
-		}
+		m.do(row.then)
 		starts := m.starts()
-		m.certwright(exitDone, "-H unix:///run/docker.sock apply --wait 1m")
+		if out := m.certwright(exitDone, "-v -H unix:///run/docker.sock apply --wait 1m"); strings.Contains(out, "nothing was restarted") {
+			t.Errorf("%s: not at the first try:\n%s", when, out)
+		}
 		if n := m.starts(); n != starts+row.starts {
 			t.Errorf("%s: it was started %d times more", when, n-starts)
 		}
