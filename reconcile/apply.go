@@ -108,6 +108,7 @@ func (r *run) carryOut(steps []Step) {
 		return r.Engines.CreateVolume(r.ctx, v.Host, v.Name, v.Labels)
 	})
 	r.placeSecrets(wave.secrets)
+	r.each(wave.settles, func(s Step) error { return r.settle(s.Action.(Settle)) })
 	places := r.place(wave.places)
 	r.reload(wave.reloads, places)
 	r.written(places)
@@ -123,7 +124,7 @@ func (r *run) carryOut(steps []Step) {
 // waves are the steps of a plan by kind.
 type waves struct {
 	cas, takes, revokes, issues, volumes, secrets, places, reloads, removes, collects, forgets, swarms []Step
-	follow, engines                                                                                    []Step // places that come after one of those; what is to be restarted
+	follow, engines, settles                                                                           []Step // places that come after one of those; what is to be restarted; what was
 }
 
 func (w *waves) add(s Step) {
@@ -154,6 +155,8 @@ func (w *waves) add(s Step) {
 			return
 		}
 		w.reloads = append(w.reloads, s)
+	case Settle:
+		w.settles = append(w.settles, s)
 	case Remove:
 		w.removes = append(w.removes, s)
 	case RemoveSecret:

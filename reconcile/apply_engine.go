@@ -27,6 +27,14 @@ func (r *run) tryEngine(a Reload, knock *knocker) error {
 	return err
 }
 
+// settle gives up the way back of a restart that was cut off.
+func (r *run) settle(a Settle) error {
+	_, err := timed(r, engineLimit, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, r.Daemons.Settle(ctx, a.Host)
+	})
+	return err
+}
+
 // provedEngine waits until an engine serves a serial, and sees whom it lets in.
 func (r *run) provedEngine(ctx context.Context, b *spec.Binding, serial string, knock *knocker) error {
 	c := r.daemon(b)

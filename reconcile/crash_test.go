@@ -68,6 +68,30 @@ var flows = []struct {
 		e.converge()
 		e.read(estateYAML)
 	}},
+	{"an engine that does not come up at first", true, func(e *estate) {
+		e.withEngine()
+		d := e.Dockerd()
+		d.Command = []string{"/usr/bin/dockerd", "-H", "fd://", "--debug"}
+		start := time.Now()
+		d.Refuses = func(string) string {
+			if time.Since(start) < time.Minute {
+				return "it does not like it"
+			}
+			return ""
+		}
+		e.SetDockerd(d)
+	}},
+	{"a restart that was cut off is settled", true, func(e *estate) {
+		e.withEngine()
+		e.Around = func(what string, do func() error) error {
+			if what == "forget daemon.json of before" {
+				return errFault
+			}
+			return do()
+		}
+		_, _ = e.applier().Converge(e.t.Context(), reconcile.Scope{})
+		e.wish("identity/engine")
+	}},
 	{"drift", true, func(e *estate) {
 		e.Delete(reconcile.Location{Host: "local", Dir: "/srv/web"}, "key.pem")
 		e.Edit(reconcile.Location{Host: "local", Volume: "db-certs"}, "cert.pem", []byte("nothing"))
@@ -236,6 +260,9 @@ func strike(t *testing.T, ready bool, begin func(*estate), f *fault) {
 		e.Around = f.around
 		_, _ = e.applier().Converge(t.Context(), reconcile.Scope{})
 		e.Around = nil
+		if err := e.Startable(); err != nil {
+			t.Errorf("what is left, dockerd does not start with: %v", err)
+		}
 		for name, id := range e.roots() {
 			if roots[name] != "" && roots[name] != id {
 				t.Errorf("CA %s is another one", name)

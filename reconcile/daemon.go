@@ -26,8 +26,11 @@ type Daemons interface {
 	Admits(ctx context.Context, host, address string) Admission
 	// Reconfigure gives dockerd another configuration, restarts it, waits until it runs, and has that proved. If any of it
 	// fails, the configuration of before is back and dockerd restarted with it when it returns, as far as that is possible.
-	// What it cannot parse it leaves alone. If it is cut off, DaemonState says Unfinished, and to call it again is safe.
+	// What it cannot parse it leaves alone. If it is cut off, DaemonState says Unfinished, the unit and the file do not
+	// contradict each other, and to call it again is safe: its way back leads to what was there before the first.
 	Reconfigure(ctx context.Context, host string, c DaemonConfig, proof func(ctx context.Context) error) error
+	// Settle gives that way back up, since what a Reconfigure led to that was cut off is proved. To repeat it is success.
+	Settle(ctx context.Context, host string) error
 }
 
 // DaemonState is how dockerd is configured, and how it runs.
@@ -44,6 +47,10 @@ type DaemonState struct {
 	TLS        DaemonTLS // of File
 	Live       bool      // containers outlive it: live-restore
 	Unfinished bool      // a Reconfigure was cut off
+	// Of one that was cut off: what dockerd was configured with before, its hosts as its file had them and the command as the
+	// unit did; and whether dockerd was not started since it wrote something else.
+	Before DaemonConfig
+	Unread bool
 }
 
 // cutOff reports whether dockerd is down since a restart that did not come to its end.
@@ -110,6 +117,9 @@ func (s DaemonState) wants(e *spec.EngineTLS, at Location) (c DaemonConfig, why 
 	if s.Hosts.At == "" {
 		hosts = flags.hosts
 	}
+	if len(hosts) == 0 && s.Unfinished { // it may have been cut off between the unit and the file
+		hosts = s.Before.listens()
+	}
 	if len(hosts) == 0 {
 		hosts = []string{defaultHost}
 	}
@@ -136,8 +146,20 @@ func (s DaemonState) wants(e *spec.EngineTLS, at Location) (c DaemonConfig, why 
 	return c, why, nil
 }
 
-// clash refuses what dockerd would not start with, or what nobody but a person can change.
+// listens is where a dockerd listens that is configured so, by its file or by its command.
+func (c DaemonConfig) listens() []string {
+	if len(c.Hosts) > 0 {
+		return c.Hosts
+	}
+	return flagsOf(c.Command).hosts
+}
+
+// clash refuses what dockerd would not start with, or what nobody but a person can change. What a Reconfigure has begun with
+// was neither, and what it was cut off from, the next one finishes.
 func (s DaemonState) clash(flags daemonFlags) *Refusal {
+	if s.Unfinished {
+		return nil
+	}
 	if len(flags.hosts) > 0 && s.Hosts.At != "" {
 		return &Refusal{
 			Reason: fmt.Sprintf("dockerd would not start again: hosts is in %s, and -H in %s", s.Hosts.At, s.CommandAt),

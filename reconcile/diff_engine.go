@@ -6,17 +6,26 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/certwright/certwright/spec"
 )
+
+// engineRetry is how long watch waits before it restarts dockerd again with what it did not take up: each try ends what runs
+// on it twice.
+const engineRetry = time.Hour
 
 // engine plans the files of an engine, and its restart.
 func (d *differ) engine(b *spec.Binding, w want, pending []int) {
 	subject := "binding/" + b.Name
 	s := d.w.Daemons[b.Host.Name]
 	using := s.TLS == w.at[0].at.tls()
+	if using && d.settle(b, w) {
+		return
+	}
 	to := 0
-	if using && !d.cutOff(b) && (len(pending) > 0 || d.w.State.Places[w.at[0].at].Wrote != w.units[0]) {
+	// The way back needs the files that it leads to as they are.
+	if keep := !s.Unfinished || s.TLS == s.Before.TLS; using && keep && (len(pending) > 0 || d.w.State.Places[w.at[0].at].Wrote != w.units[0]) {
 		to = 1
 	}
 	_, why, refused := s.wants(b.Place.Engine, w.at[to].at)
@@ -37,15 +46,34 @@ func (d *differ) engine(b *spec.Binding, w want, pending []int) {
 		return
 	}
 	if why != "" || s.Unfinished { // the way back leads to the other
-		for _, l := range w.at {
-			d.wanted[l.at.physical()] = b.Name
-		}
+		d.keepSlots(b, w)
 	}
 	placed := d.place(b, w, to, pending, 0)
 	if why == "" || d.held[subject].Reason != "" {
 		return
 	}
 	d.restartEngine(b, w, to, why, append(d.clients(b), placed))
+}
+
+// keepSlots has both places of an engine's files stay.
+func (d *differ) keepSlots(b *spec.Binding, w want) {
+	for _, l := range w.at {
+		d.wanted[l.at.physical()] = b.Name
+	}
+}
+
+// settle plans that the way back is given up, if a restart was cut off and all it was to bring is proved by now. What else is
+// to be done waits for that: its way back leads to what is proved, and not to what was there before.
+func (d *differ) settle(b *spec.Binding, w want) bool {
+	s := d.w.Daemons[b.Host.Name]
+	served, probed := d.w.Served[TargetKey(b.Name, d.daemon(b))]
+	if !s.Unfinished || !s.Active || s.Unread || !probed || w.m.issued == nil || served.Err != "" ||
+		served.Serial != w.m.issued.Serial || d.fault(b, d.daemon(b), served) != nil {
+		return false
+	}
+	d.keepSlots(b, w)
+	d.step(Settle{Binding: b.Name, Host: b.Host.Name, Unit: s.Unit}, "a restart was cut off, and what it led to is proved")
+	return true
 }
 
 // restartReason is why dockerd has to be restarted, "" if it has not.
@@ -58,6 +86,8 @@ func (d *differ) restartReason(b *spec.Binding, w want, to int, config string, p
 		return "follows its certificate"
 	case config != "":
 		return config
+	case d.w.Daemons[b.Host.Name].Unread:
+		return "a restart was cut off"
 	case !probed || w.m.issued == nil:
 		return ""
 	case served.Err != "":
@@ -78,7 +108,7 @@ func (d *differ) restartEngine(b *spec.Binding, w want, to int, why string, afte
 	subject := "binding/" + b.Name
 	c := d.daemon(b)
 	load := d.w.State.Loads[TargetKey(b.Name, c)]
-	wait, down := lastRetry, d.cutOff(b)
+	wait, down := engineRetry, d.cutOff(b)
 	if down {
 		wait = firstRetry
 	}

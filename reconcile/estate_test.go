@@ -216,6 +216,9 @@ func (e *estate) audit() {
 			e.t.Errorf("%s is %s (%s), want %s", b.Name, b.State, b.Reason, want)
 		}
 	}
+	if e.Daemon(e.t.Context(), "local").Unfinished {
+		e.t.Error("dockerd has a way back still, from what is proved")
+	}
 	if err := e.Check(); err != nil {
 		e.t.Error(err)
 	}

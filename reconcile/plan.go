@@ -145,6 +145,13 @@ type Reload struct {
 	Rolling bool
 }
 
+// Settle keeps the configuration that an engine has, as it is proved: what was there before is forgotten.
+type Settle struct {
+	steady
+	Binding    string
+	Host, Unit string
+}
+
 // Remove clears a place of what certwright put there.
 type Remove struct {
 	steady
@@ -186,6 +193,7 @@ func (Revoke) Kind() string         { return "revoke" }
 func (CreateVolume) Kind() string   { return "create-volume" }
 func (Place) Kind() string          { return "place" }
 func (Reload) Kind() string         { return "reload" }
+func (Settle) Kind() string         { return "settle" }
 func (Remove) Kind() string         { return "remove" }
 func (a RemoveSecret) Kind() string { return "remove-" + a.Word() }
 func (Forget) Kind() string         { return "forget" }
@@ -203,6 +211,7 @@ func (a Revoke) Subject() string {
 
 func (a Place) Subject() string        { return "binding/" + a.Binding }
 func (a Reload) Subject() string       { return "binding/" + a.Binding }
+func (a Settle) Subject() string       { return "binding/" + a.Binding }
 func (a Remove) Subject() string       { return "binding/" + a.Binding }
 func (a RemoveSecret) Subject() string { return a.Word() + "/" + a.Name }
 func (a Forget) Subject() string       { return "identity/" + a.Identity }
@@ -211,6 +220,7 @@ func (a TakeIn) String() string       { return "take in " + a.Identity }
 func (a Revoke) String() string       { return "revoke " + a.Serial }
 func (a CreateVolume) String() string { return "create volume " + a.Name }
 func (a RemoveSecret) String() string { return "remove " + a.Word() + " " + a.Name }
+func (a Settle) String() string       { return "keep the configuration that " + a.Unit + " has" }
 func (a Forget) String() string       { return "forget identity " + a.Identity }
 func (a Remove) String() string {
 	if a.In != "" {

@@ -2,9 +2,11 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/certwright/certwright/providers/docker/dockertest"
 )
@@ -85,6 +87,21 @@ func (m engineMachine) certwright(code int, args string) string {
 	}
 	note(out)
 	return out
+}
+
+// crash applies in a process that is killed at an effect, see crashEnv.
+func (m engineMachine) crash(at string) {
+	m.t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	out, err := m.run(fmt.Sprintf("export HOME=/srv/shop DOCKER_HOST= DOCKER_CONFIG= CI= '%s=%s' %s=/run/crashed %s=%s\nset +e; %s -f tls.yaml apply 2>&1; echo exit $?",
+		crashEnv, at, crashedEnv, crashNowEnv, time.Now().Format(time.RFC3339Nano), self))
+	if err != nil || !strings.HasSuffix(out, "exit 137\n") {
+		m.t.Fatalf("it was not killed at %s: %v\n%s", at, err, out)
+	}
+	note(out)
 }
 
 // docker runs the real client there, as somebody whose configuration certwright writes.
@@ -286,6 +303,12 @@ func TestEngineFlags(t *testing.T) {
 		}
 		note(out)
 	}
+	settled := func(when string) {
+		t.Helper()
+		if out := m.do("ls -a /etc/docker"); strings.Contains(out, "before-certwright") {
+			t.Errorf("%s, what was there before is still kept:\n%s", when, out)
+		}
+	}
 	t.Log("killed while dockerd starts")
 	hook("kill -9 $(cat /run/pid)")
 	killed()
@@ -296,6 +319,7 @@ func TestEngineFlags(t *testing.T) {
 	if n := m.starts(); n != starts {
 		t.Errorf("what runs as it should was started %d times more", n-starts)
 	}
+	settled("after a kill")
 
 	t.Log("killed while dockerd fails to start")
 	hook("kill -9 $(cat /run/pid)\n" + `echo broken > "$(sed -n 's/.*"tlskey": "\(.*\)",\?/\1/p' /etc/docker/daemon.json)"`)
@@ -305,4 +329,45 @@ func TestEngineFlags(t *testing.T) {
 	m.works("after a kill that left it down")
 	m.refused("after a kill that left it down")
 	m.certwright(exitDone, "plan --exit-code")
+	settled("after a kill that left it down")
+
+	m.spec(strings.Replace(engineSpec, "bindings:", "defaults: {limits: {restartsPerHour: 60}}\nbindings:", 1)) // one that is killed counts
+	boot := "systemctl daemon-reload; systemctl reset-failed docker.service; systemctl restart docker.service"
+	for _, row := range []struct {
+		after  string // the effect that certwright is killed after, and the how manieth of its kind
+		back   bool   // on its way back, since dockerd did not start
+		then   string
+		starts int // by the next run
+	}{
+		{"1.after.rename .daemon.json.before-certwright", false, "", 1},
+		{"1.after.rename zz-certwright.conf", false, "", 1},
+		{"1.after.systemctl daemon-reload", false, "", 1},
+		{"1.after.systemctl daemon-reload", false, boot, 1},
+		{"1.after.rename daemon.json", false, "", 1},
+		{"1.after.rename daemon.json", false, boot, 0},
+		{"1.after.systemctl restart", false, "", 0},
+		{"2.after.rename daemon.json", true, "", 1},
+		{"2.after.systemctl daemon-reload", true, boot, 1},
+	} {
+		when := "killed " + row.after + ", " + row.then
+		t.Log(when)
+		m.do("rm -rf /etc/systemd/system/docker.service.d; cp /srv/daemon.json /etc/docker/daemon.json\n" + boot)
+		if row.back {
+			hook(`echo broken > "$(sed -n 's/.*"tlskey": "\(.*\)",\?/\1/p' /etc/docker/daemon.json)"`)
+		}
+		m.crash(row.after)
+		m.do(row.then)
+		starts := m.starts()
+		if out := m.certwright(exitDone, "-v -H unix:///run/docker.sock apply --wait 1m"); strings.Contains(out, "nothing was restarted") {
+			t.Errorf("%s: not at the first try:\n%s", when, out)
+		}
+		if n := m.starts(); n != starts+row.starts {
+			t.Errorf("%s: it was started %d times more", when, n-starts)
+		}
+		m.works(when)
+		settled(when)
+		if out := m.do("cat /etc/docker/daemon.json"); !strings.Contains(out, `"unix:///run/docker.sock"`) {
+			t.Errorf("%s, it does not listen on its socket any more:\n%s", when, out)
+		}
+	}
 }

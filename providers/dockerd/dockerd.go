@@ -32,7 +32,8 @@ const (
 	unitFolders = "/etc/systemd/system"
 	// dropInName comes after the drop-ins of people: the last ExecStart counts.
 	dropInName = "zz-certwright.conf"
-	maxFile    = 1 << 20
+	// maxFile bounds each file that is read, in bytes.
+	maxFile = 1 << 20
 )
 
 // Machine is the one certwright runs on. It implements reconcile.Daemons for spec.LocalHost.
@@ -54,7 +55,13 @@ func (m Machine) Daemon(ctx context.Context, host string) reconcile.DaemonState 
 	if err != nil {
 		return unknown(err.Error(), "look at it with `systemctl cat "+unitName+"`")
 	}
-	return s
+	return s.DaemonState
+}
+
+// state is how dockerd is configured and runs, and systemd's name for this one run of it (systemd.exec(5), $INVOCATION_ID).
+type state struct {
+	reconcile.DaemonState
+	invocation string
 }
 
 func unknown(why, hint string) reconcile.DaemonState {
@@ -66,7 +73,7 @@ func exists(path string) bool {
 	return err == nil
 }
 
-func (m Machine) observe(ctx context.Context) (s reconcile.DaemonState, err error) {
+func (m Machine) observe(ctx context.Context) (s state, err error) {
 	properties, err := m.show(ctx)
 	if err != nil {
 		return s, err
@@ -74,7 +81,7 @@ func (m Machine) observe(ctx context.Context) (s reconcile.DaemonState, err erro
 	if load := properties["LoadState"]; load != "loaded" {
 		return s, fmt.Errorf("%s is %s", unitName, load)
 	}
-	s.Unit, s.Active = unitName, properties["ActiveState"] == "active"
+	s.Unit, s.Active, s.invocation = unitName, properties["ActiveState"] == "active", properties["InvocationID"]
 	files := append([]string{properties["FragmentPath"]}, strings.Fields(properties["DropInPaths"])...)
 	if s.Command, s.CommandAt, err = commandOf(files); err != nil {
 		return s, err
@@ -83,12 +90,17 @@ func (m Machine) observe(ctx context.Context) (s reconcile.DaemonState, err erro
 		s.Running = arguments(properties["MainPID"])
 	}
 	s.File = configFile(s.Running, s.Command)
-	s.Unfinished = exists(backupOf(s.File))
-	data, err := os.ReadFile(s.File)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := s.cutOff(); err != nil {
 		return s, err
 	}
-	c, err := parse(s.File, data)
+	data, err := disk.ReadFile(s.File, maxFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	var c config
+	if err == nil {
+		c, err = parse(s.File, data)
+	}
 	if err != nil {
 		s.FileErr = err.Error()
 		return s, nil
@@ -100,7 +112,7 @@ func (m Machine) observe(ctx context.Context) (s reconcile.DaemonState, err erro
 
 // arguments are those of a process, nil if there is none.
 func arguments(pid string) []string {
-	data, err := os.ReadFile(filepath.Join("/proc", pid, "cmdline"))
+	data, err := disk.ReadFile(filepath.Join("/proc", pid, "cmdline"), maxFile)
 	if err != nil {
 		return nil
 	}

@@ -94,6 +94,7 @@ func TestCommand(t *testing.T) {
 	}{
 		{[]string{unit}, []string{"-/usr/bin/dockerd", "-H", "fd://", "--label", `"a b=c"`, "$OPTS"}, unit + ":5"},
 		{[]string{unit, other}, []string{"/usr/bin/dockerd", "--debug"}, other + ":3"},
+		{[]string{filepath.Join(dir, "gone"), other, filepath.Join(dir, "gone.conf")}, []string{"/usr/bin/dockerd", "--debug"}, other + ":3"},
 	} {
 		words, at, err := commandOf(row.files)
 		if d := cmp.Diff(row.words, words); err != nil || d != "" || at != row.at {

@@ -9,29 +9,15 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
+	"github.com/certwright/certwright/providers/disk"
 	"github.com/certwright/certwright/reconcile"
 )
 
 // backLimit bounds the way back, which is gone also when someone has had enough meanwhile.
 const backLimit = 5 * time.Minute
-
-// before is what a machine was configured with: nil where there was no file.
-type before struct {
-	File, DropIn []byte
-	Mode         fs.FileMode
-}
-
-// backupOf is where that is kept beside a configuration file. Its name says to everybody what it is.
-func backupOf(file string) string {
-	return filepath.Join(filepath.Dir(file), ".daemon.json.before-certwright")
-}
-
-func dropInFile() string { return filepath.Join(unitFolders, unitName+".d", dropInName) }
 
 // Reconfigure implements reconcile.Daemons.
 func (m Machine) Reconfigure(ctx context.Context, _ string, want reconcile.DaemonConfig, proof func(context.Context) error) error {
@@ -47,7 +33,7 @@ func (m Machine) Reconfigure(ctx context.Context, _ string, want reconcile.Daemo
 		return err
 	}
 	restarted := false
-	err = m.write(ctx, s.File, now)
+	err = m.forward(ctx, s, now)
 	if err == nil {
 		err = m.valid(ctx, s)
 	}
@@ -59,50 +45,64 @@ func (m Machine) Reconfigure(ctx context.Context, _ string, want reconcile.Daemo
 		err = proof(ctx)
 	}
 	if err != nil {
-		return errors.Join(err, m.back(ctx, s.File, was, restarted))
+		return errors.Join(err, m.back(ctx, s, was, restarted))
+	}
+	return m.remove(backupOf(s.File))
+}
+
+// Settle implements reconcile.Daemons.
+func (m Machine) Settle(ctx context.Context, _ string) error {
+	s, err := m.observe(ctx)
+	if err != nil {
+		return err
 	}
 	return m.remove(backupOf(s.File))
 }
 
 // usable reports what dockerd would not start with.
 func usable(files reconcile.DaemonTLS) error {
-	if _, err := tls.LoadX509KeyPair(files.Cert, files.Key); err != nil {
+	var all [3][]byte
+	for i, file := range []string{files.Cert, files.Key, files.CA} {
+		data, err := disk.ReadFile(file, maxFile)
+		if err != nil {
+			return err
+		}
+		all[i] = data
+	}
+	if _, err := tls.X509KeyPair(all[0], all[1]); err != nil {
 		return fmt.Errorf("%s and %s: %w", files.Cert, files.Key, err)
 	}
-	roots, err := os.ReadFile(files.CA)
-	if err != nil {
-		return err
-	}
-	if !x509.NewCertPool().AppendCertsFromPEM(roots) {
+	if !x509.NewCertPool().AppendCertsFromPEM(all[2]) {
 		return fmt.Errorf("%s holds no certificate", files.CA)
 	}
 	return nil
 }
 
-// prepare keeps what is there, and works out what is to be. What an earlier change was cut off from is kept, and not what it
-// had written.
-func (m Machine) prepare(s reconcile.DaemonState, want reconcile.DaemonConfig) (was, now before, err error) {
-	if was, err = read(s.File); err != nil {
-		return was, now, err
-	}
-	c, err := parse(s.File, was.File)
+// prepare keeps what is there, and works out what is to be. Where an earlier change was cut off, what was kept then stays: what
+// that one wrote, nobody has proved.
+func (m Machine) prepare(s state, want reconcile.DaemonConfig) (was, now before, err error) {
+	is, err := read(s.File)
 	if err != nil {
 		return was, now, err
 	}
-	now = was
+	c, err := parse(s.File, is.File)
+	if err != nil {
+		return was, now, err
+	}
+	was, now = is, is
 	if now.File, err = c.with(want); err != nil {
 		return was, now, err
 	}
 	if want.Command != nil {
 		now.DropIn = dropIn(want.Command)
 	}
-	if s.Unfinished && bytes.Equal(was.File, now.File) && bytes.Equal(was.DropIn, now.DropIn) {
-		data, err := os.ReadFile(backupOf(s.File))
-		if err == nil {
-			err = json.Unmarshal(data, &was)
+	was.Command = s.Command
+	if s.Unfinished {
+		if was, err = kept(s.File); err != nil {
+			return was, now, err
 		}
-		return was, now, err
 	}
+	was.Invocation = s.invocation
 	data, err := json.Marshal(was)
 	if err == nil {
 		err = m.put(backupOf(s.File), data, 0o600)
@@ -110,42 +110,42 @@ func (m Machine) prepare(s reconcile.DaemonState, want reconcile.DaemonConfig) (
 	return was, now, err
 }
 
-// read is what there is now.
-func read(file string) (b before, err error) {
-	b.Mode = 0o644
-	if info, err := os.Stat(file); err == nil {
-		b.Mode = info.Mode().Perm()
+// forward gives dockerd another configuration, and back the one of before. It does not start with the same in its unit and in
+// its file, so the unit says less before the file says more, and the other way round: whoever starts it in between finds it
+// well.
+func (m Machine) forward(ctx context.Context, s state, now before) error {
+	if err := m.unit(ctx, s, now); err != nil {
+		return err
 	}
-	if b.File, err = os.ReadFile(file); errors.Is(err, fs.ErrNotExist) {
-		b.File, err = nil, nil
-	}
-	if err != nil {
-		return b, err
-	}
-	if b.DropIn, err = os.ReadFile(dropInFile()); errors.Is(err, fs.ErrNotExist) {
-		b.DropIn, err = nil, nil
-	}
-	return b, err
+	return m.config(s, now)
 }
 
-// write makes both files what they are to be, and has systemd read its own again if that is another.
-func (m Machine) write(ctx context.Context, file string, want before) error {
-	is, err := read(file)
+// unit makes the drop-in what it is to be, and has systemd read its units again if that is another. One that was cut off may
+// have come no further than the drop-in.
+func (m Machine) unit(ctx context.Context, s state, want before) error {
+	is, err := read(s.File)
 	if err != nil {
 		return err
 	}
-	if !bytes.Equal(is.File, want.File) {
-		if err := m.keep(file, want.File, want.Mode); err != nil {
+	same := bytes.Equal(is.DropIn, want.DropIn)
+	if !same {
+		if err := m.keep(dropInFile(), want.DropIn, 0o644); err != nil {
 			return err
 		}
 	}
-	if bytes.Equal(is.DropIn, want.DropIn) {
+	if same && !s.Unfinished {
 		return nil
 	}
-	if err := m.keep(dropInFile(), want.DropIn, 0o644); err != nil {
+	return m.systemctl(ctx, "daemon-reload")
+}
+
+// config makes the configuration file what it is to be.
+func (m Machine) config(s state, want before) error {
+	is, err := read(s.File)
+	if err != nil || bytes.Equal(is.File, want.File) {
 		return err
 	}
-	return m.systemctl(ctx, "daemon-reload")
+	return m.keep(s.File, want.File, want.Mode)
 }
 
 // keep writes a file, or removes what is not to be.
@@ -158,7 +158,7 @@ func (m Machine) keep(file string, data []byte, mode fs.FileMode) error {
 
 // valid asks dockerd what it makes of its file, where it can be asked (dockerd --validate, since 23.0), and looks whether the
 // unit runs what it should.
-func (m Machine) valid(ctx context.Context, s reconcile.DaemonState) error {
+func (m Machine) valid(ctx context.Context, s state) error {
 	now, err := m.observe(ctx)
 	if err != nil {
 		return err
@@ -171,10 +171,10 @@ func (m Machine) valid(ctx context.Context, s reconcile.DaemonState) error {
 		}
 	}
 	program := strings.TrimLeft(s.Command[0], "@-:+!")
-	if help, err := call(ctx, program, "--help"); err != nil || !strings.Contains(help, "--validate") {
+	if help, err := call(ctx, commandLimit, program, "--help"); err != nil || !strings.Contains(help, "--validate") {
 		return nil //nolint:nilerr // an older one
 	}
-	_, err = call(ctx, program, "--validate", "--config-file="+s.File)
+	_, err = call(ctx, commandLimit, program, "--validate", "--config-file="+s.File)
 	return err
 }
 
@@ -188,15 +188,18 @@ func (m Machine) restart(ctx context.Context) error {
 }
 
 // back undoes a change. The error says what has become of it, also when it is undone.
-func (m Machine) back(ctx context.Context, file string, was before, restarted bool) error {
+func (m Machine) back(ctx context.Context, s state, was before, restarted bool) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), backLimit)
 	defer cancel()
-	err := m.write(ctx, file, was)
+	err := m.config(s, was)
+	if err == nil {
+		err = m.unit(ctx, s, was)
+	}
 	if err == nil && restarted {
 		err = m.restart(ctx)
 	}
 	if err == nil {
-		err = m.remove(backupOf(file))
+		err = m.remove(backupOf(s.File))
 	}
 	if err != nil {
 		return fmt.Errorf("and the way back failed, which the next run tries again: %w", err)

@@ -3,15 +3,21 @@ package dockerd
 import (
 	"errors"
 	"fmt"
-	"os"
+	"io/fs"
 	"strings"
+
+	"github.com/certwright/certwright/providers/disk"
 )
 
 // commandOf is the command that the files of a unit come to, and the line of it: the last ExecStart counts. The words are as
-// they are written, with their quotes, so that they can be written again.
+// they are written, with their quotes, so that they can be written again. A file that is gone counts for nothing, as it will for
+// systemd once that has read its units again.
 func commandOf(files []string) (words []string, at string, err error) {
 	for _, file := range files {
-		data, err := os.ReadFile(file)
+		data, err := disk.ReadFile(file, maxFile)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
 		if err != nil {
 			return nil, "", err
 		}

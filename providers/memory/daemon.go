@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"path"
+	"slices"
+	"strings"
 
 	"github.com/certwright/certwright/reconcile"
 	"github.com/certwright/certwright/spec"
@@ -23,7 +25,9 @@ type Dockerd struct {
 // dockerd is one with what happened to it.
 type dockerd struct {
 	Dockerd
+	loaded  []string               // the command of its unit as systemd has read it
 	before  *reconcile.DaemonState // while it is reconfigured
+	started bool                   // since then
 	server  *container             // what it serves; nil without TLS
 	address string
 }
@@ -32,7 +36,7 @@ type dockerd struct {
 func (w *World) SetDockerd(d Dockerd) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.dockerd = &dockerd{Dockerd: d}
+	w.dockerd = &dockerd{Dockerd: d, loaded: d.Command}
 }
 
 // Dockerd is it as it is.
@@ -47,6 +51,14 @@ func (w *World) ChangeDockerd(change func(*reconcile.DaemonState)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	change(&w.dockerd.DaemonState)
+	w.dockerd.loaded = w.dockerd.Command
+}
+
+// Refuse makes what it does not start with another thing: see Dockerd.Refuses.
+func (w *World) Refuse(why func(serial string) string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.dockerd.Refuses = why
 }
 
 // Daemon implements reconcile.Daemons.
@@ -56,8 +68,13 @@ func (w *World) Daemon(context.Context, string) reconcile.DaemonState {
 	if w.dockerd == nil {
 		return reconcile.DaemonState{Err: "there is no dockerd"}
 	}
-	s := w.dockerd.DaemonState
-	s.Unfinished = w.dockerd.before != nil
+	d := w.dockerd
+	s := d.DaemonState
+	s.Command = d.loaded
+	if was := d.before; was != nil {
+		s.Unfinished, s.Unread = true, !d.started && !same(d.DaemonState, *was)
+		s.Before = reconcile.DaemonConfig{Hosts: was.Hosts.Values, TLS: was.TLS, Command: was.Command}
+	}
 	return s
 }
 
@@ -89,51 +106,137 @@ func (w *World) Admits(ctx context.Context, host, address string) reconcile.Admi
 	return reconcile.Closed
 }
 
-// Reconfigure implements reconcile.Daemons.
+// Reconfigure implements reconcile.Daemons. The unit and the file are two effects, in an order in which dockerd starts between
+// them.
 func (w *World) Reconfigure(ctx context.Context, _ string, c reconcile.DaemonConfig, proof func(context.Context) error) error {
 	d := w.dockerd
-	err := w.effect("write daemon.json", func() error {
-		if d.before == nil || !same(d.DaemonState, c) {
-			before := d.DaemonState
-			d.before = &before
-		}
-		d.Hosts, d.TLS = reconcile.Directive{Values: c.Hosts, At: d.File + ":1"}, c.TLS
-		if c.Command != nil {
-			d.Command = c.Command
-		}
-		return nil
-	})
+	again := d.before != nil
+	was := d.DaemonState
+	if again {
+		was = *d.before
+	}
+	err := w.effect("keep daemon.json of before", func() error { d.before, d.started = &was, false; return nil })
+	if err != nil {
+		return err
+	}
+	command := d.Command
+	if c.Command != nil {
+		command = c.Command
+	}
+	restarted := false
+	err = w.writeUnit(command, again)
 	if err == nil {
-		err = w.effect("restart dockerd", func() error { return w.startDockerd(c.Hosts) })
+		err = w.writeConfig(reconcile.Directive{Values: c.Hosts, At: d.File + ":1"}, c.TLS)
+	}
+	if err == nil {
+		restarted = true
+		err = w.effect("restart dockerd", w.startDockerd)
 	}
 	if err == nil {
 		err = proof(ctx)
 	}
-	if err != nil {
-		back := w.effect("put daemon.json back", func() error {
-			d.Hosts, d.TLS, d.Command = d.before.Hosts, d.before.TLS, d.before.Command
-			return w.startDockerd(d.Hosts.Values)
-		})
-		if back != nil {
-			return errors.Join(err, back)
+	if err == nil {
+		return w.forgetDockerd()
+	}
+	back := w.writeConfig(was.Hosts, was.TLS)
+	if back == nil {
+		back = w.writeUnit(was.Command, again)
+	}
+	if back == nil && restarted {
+		back = w.effect("restart dockerd as before", w.startDockerd)
+	}
+	if back == nil {
+		back = w.forgetDockerd()
+	}
+	if back == nil && !restarted {
+		back = reconcile.ErrUntouched
+	}
+	return errors.Join(err, back)
+}
+
+// Settle implements reconcile.Daemons.
+func (w *World) Settle(context.Context, string) error { return w.forgetDockerd() }
+
+func (w *World) forgetDockerd() error {
+	return w.effect("forget daemon.json of before", func() error { w.dockerd.before = nil; return nil })
+}
+
+// writeUnit gives the unit a command, and has systemd read it, in any case again.
+func (w *World) writeUnit(command []string, again bool) error {
+	d := w.dockerd
+	if !slices.Equal(d.Command, command) {
+		again = true
+		if err := w.effect("write the drop-in of docker.service", func() error { d.Command = command; return nil }); err != nil {
+			return err
 		}
 	}
-	return errors.Join(err, w.effect("forget daemon.json of before", func() error { d.before = nil; return nil }))
+	if !again {
+		return nil
+	}
+	return w.effect("systemctl daemon-reload", func() error { d.loaded = d.Command; return nil })
 }
 
-// same reports whether a state has a configuration already.
-func same(s reconcile.DaemonState, c reconcile.DaemonConfig) bool {
-	return s.TLS == c.TLS && fmt.Sprint(s.Hosts.Values) == fmt.Sprint(c.Hosts)
+func (w *World) writeConfig(hosts reconcile.Directive, tls reconcile.DaemonTLS) error {
+	d := w.dockerd
+	if d.Hosts.At == hosts.At && slices.Equal(d.Hosts.Values, hosts.Values) && d.TLS == tls {
+		return nil
+	}
+	return w.effect("write daemon.json", func() error { d.Hosts, d.TLS = hosts, tls; return nil })
 }
 
-// startDockerd has it load its files, as they are.
-func (w *World) startDockerd(hosts []string) error {
+// same reports whether two configurations are one.
+func same(a, b reconcile.DaemonState) bool {
+	return a.TLS == b.TLS && slices.Equal(a.Hosts.Values, b.Hosts.Values) && slices.Equal(a.Command, b.Command)
+}
+
+// Startable says why dockerd would not start as it is configured, by what systemd has read of its unit and, as after a boot, by
+// what is there of it.
+func (w *World) Startable() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.dockerd == nil {
+		return nil
+	}
+	_, err := w.comesUp(w.dockerd.loaded)
+	_, booted := w.comesUp(w.dockerd.Command)
+	return errors.Join(err, booted)
+}
+
+// startDockerd has it load its files, as they are, with the command that systemd has read.
+func (w *World) startDockerd() error {
 	d := w.dockerd
 	d.Restarts++
-	d.Active, d.server, d.address = false, nil, ""
+	d.started = true
+	d.Active, d.Running, d.server, d.address = false, d.loaded, nil, ""
+	c, err := w.comesUp(d.loaded)
+	if err != nil {
+		return err
+	}
+	if c != nil && d.Refuses != nil {
+		if why := d.Refuses(c.loaded.serial()); why != "" {
+			return errors.New("dockerd ends: " + why)
+		}
+	}
+	d.Active, d.server = true, c
+	for _, h := range d.Hosts.Values {
+		if c != nil && strings.HasPrefix(h, "tcp://") {
+			d.address = spec.EngineTLS{Listen: []string{h}}.Address()
+			break
+		}
+	}
+	return nil
+}
+
+// comesUp is what dockerd serves once it is started with a command and its file, nil without TLS.
+func (w *World) comesUp(command []string) (*container, error) {
+	d := w.dockerd
+	for _, word := range command {
+		if d.Hosts.At != "" && (strings.HasPrefix(word, "-H") || strings.HasPrefix(word, "--host")) {
+			return nil, fmt.Errorf("dockerd ends: hosts is in %s, and %s among its flags", d.Hosts.At, word)
+		}
+	}
 	if !d.TLS.Verify {
-		d.Active = true
-		return nil
+		return nil, nil
 	}
 	dir := path.Dir(d.TLS.Cert)
 	c := &container{Container: Container{
@@ -142,20 +245,8 @@ func (w *World) startDockerd(hosts []string) error {
 	}}
 	l, err := w.loadServer(c)
 	if err != nil {
-		return fmt.Errorf("dockerd ends: %w", err)
-	}
-	if d.Refuses != nil {
-		if why := d.Refuses(l.serial()); why != "" {
-			return errors.New("dockerd ends: " + why)
-		}
+		return nil, fmt.Errorf("dockerd ends: %w", err)
 	}
 	c.loaded = l
-	d.Active, d.server = true, c
-	for _, h := range hosts {
-		if e := (spec.EngineTLS{Listen: []string{h}}); len(h) > 6 && h[:6] == "tcp://" {
-			d.address = e.Address()
-			break
-		}
-	}
-	return nil
+	return c, nil
 }
