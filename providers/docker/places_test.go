@@ -146,6 +146,30 @@ func (e *Engine) countCouriers() func() int {
 	return func() int { return int(n.Load()) }
 }
 
+// TestOnThisMachine has an engine at a socket of this machine, the same with another name, as a socket that is forwarded has, and
+// ones that are elsewhere by how they are reached.
+func TestOnThisMachine(t *testing.T) {
+	_, _ = engine(t)
+	at := func(endpoint string, want bool) *Engine {
+		t.Helper()
+		e := New("local", Options{Endpoint: endpoint})
+		if on, err := e.OnThisMachine(soon(t)); on != want || err != nil {
+			t.Errorf("%s: %v, %v", endpoint, on, err)
+		}
+		return e
+	}
+	e := at("unix://"+dockertest.EngineSocket(), true)
+	e.facts.name += "-02"
+	if on, err := e.OnThisMachine(soon(t)); on || err != nil {
+		t.Errorf("one of another name: %v, %v", on, err)
+	}
+	at("ssh://core@core-02", false)
+	at("tcp://core-02:2376", false)
+	if on, err := New("local", Options{Context: "nowhere"}).OnThisMachine(soon(t)); on || err == nil {
+		t.Errorf("one that cannot be found: %v, %v", on, err)
+	}
+}
+
 // TestSharesRoot asks whether the engine's machine is this one, also from inside another pid namespace, as a
 // container is.
 func TestSharesRoot(t *testing.T) {
