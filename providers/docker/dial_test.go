@@ -159,7 +159,7 @@ func TestHTTPReload(t *testing.T) {
 		"http://admin.example:8080/reload": "",
 		"http://admin.example:8080/fail":   "500 Internal Server Error: cannot load key",
 		"http://admin.example:9/reload":    "connection refused",
-		"ftp://admin.example/reload":       "no http or https URL",
+		"ftp://admin.example/reload":       "not http or https",
 		"https://admin.example:8080/":      "HTTP response to HTTPS client",
 	} {
 		expect(t, e.Reload(soon(t), target, spec.Reload{HTTP: &spec.HTTPReload{URL: url}}, env), says)

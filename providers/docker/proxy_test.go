@@ -78,8 +78,8 @@ func TestUnlistedFindsBothDirections(t *testing.T) {
 		path := strings.ReplaceAll(c.Path, "{id}", "3f2a")
 		seen = append(seen, c.Method+" "+strings.ReplaceAll(path, "{name}", "certwright-courier:0a"))
 	}
-	got := strings.Join(unlisted(append(seen, "POST /containers/3f2a/update", "PUT /containers/3f2a/archive")), "\n")
-	want := "POST /containers/3f2a/update is not in Calls\nPUT /containers/3f2a/archive is not in Calls\n" +
+	got := strings.Join(unlisted(append(seen, "POST /containers/3f2a/update", "PATCH /containers/3f2a/archive")), "\n")
+	want := "POST /containers/3f2a/update is not in Calls\nPATCH /containers/3f2a/archive is not in Calls\n" +
 		"HEAD /_ping is in Calls and was never asked"
 	if got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
