@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -17,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -201,11 +201,18 @@ func (p pebbleServer) told(t *testing.T, path string) string {
 	return string(text)
 }
 
+// ports counts those that were given away.
+var ports atomic.Int64
+
+// freePort is a port that nobody listens on. It is none that the system gives to whoever asks for any, as another test may before
+// this one is used (ip_local_port_range, ip(7)), and is given once.
 func freePort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+	const first, last = 20000, 32000
+	for range last - first {
+		port := strconv.FormatInt(first+ports.Add(1)%(last-first), 10)
+		if l, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {
+			return port, l.Close()
+		}
 	}
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	return port, errors.Join(err, l.Close())
+	return "", fmt.Errorf("no port from %d to %d is free", first, last)
 }
