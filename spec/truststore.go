@@ -26,7 +26,7 @@ func (p *parser) trustStore(m *mapping, v value) *TrustStore {
 	case s.Kind == "":
 		return nil
 	case s.Kind == NSSStore && path.node == nil:
-		p.errorf(v, "needs the `path` of the database in the container, as /root/.pki/nssdb")
+		p.errorf(v, "needs the `path` of the database in the container, as /etc/pki/nssdb")
 	case s.Kind == NSSStore:
 		s.Database = p.inContainer(path)
 	case path.node != nil:

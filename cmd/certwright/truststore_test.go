@@ -321,7 +321,7 @@ func TestStoreRefused(t *testing.T) {
 		"none":        {dockertest.Container{Image: dockertest.Image(t, dockertest.Curl)}, "system", "it has no trust store: neither the tool of a distribution nor a bundle file"},
 		"a mount":     {dockertest.Container{Image: dockertest.Image(t, dockertest.Bundle), Mounts: []mount.Mount{{Type: mount.TypeBind, Source: host, Target: "/etc/ssl/certs"}}}, "system", "is on a mount, and not its own"},
 		"no JVM":      {dockertest.Container{Image: dockertest.Image(t, dockertest.Bundle)}, "java", "it has no cacerts"},
-		"no database": {dockertest.Container{Image: dockertest.Image(t, dockertest.Bundle)}, "nss, path: /root/.pki/nssdb", "there is no NSS database in /root/.pki/nssdb"},
+		"no database": {dockertest.Container{Image: dockertest.Image(t, dockertest.Bundle)}, "nss, path: /etc/pki/nssdb", "there is no NSS database in /etc/pki/nssdb"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newTrusting(t, row.c, "trustStore: "+row.store)
@@ -400,7 +400,7 @@ func TestJavaStore(t *testing.T) {
 // byNSS has the client of NSS connect, with what its database trusts.
 func byNSS(s *trusting) bool {
 	s.t.Helper()
-	code, said := s.exec("sh", "-c", fmt.Sprintf("echo | tstclnt -h %s -p %d -d sql:/root/.pki/nssdb -V tls1.2: -Q", s.gateway, s.port))
+	code, said := s.exec("sh", "-c", fmt.Sprintf("echo | tstclnt -h %s -p %d -d sql:/etc/pki/nssdb -V tls1.2: -Q", s.gateway, s.port))
 	if code != 0 && !strings.Contains(said, "SEC_ERROR_UNKNOWN_ISSUER") {
 		s.t.Fatalf("tstclnt: exit code %d: %s", code, said)
 	}
@@ -411,21 +411,21 @@ func byNSS(s *trusting) bool {
 // somebody else has in the database stays.
 func TestNSSStore(t *testing.T) {
 	t.Parallel()
-	s := newTrusting(t, dockertest.Container{Image: dockertest.Image(t, dockertest.NSS)}, "trustStore: nss, path: /root/.pki/nssdb")
+	s := newTrusting(t, dockertest.Container{Image: dockertest.Image(t, dockertest.NSS)}, "trustStore: nss, path: /etc/pki/nssdb")
 	list := func() string {
-		code, said := s.exec("certutil", "-L", "-d", "sql:/root/.pki/nssdb")
+		code, said := s.exec("certutil", "-L", "-d", "sql:/etc/pki/nssdb")
 		if code != 0 {
 			t.Fatal(said)
 		}
 		return said
 	}
 	dockertest.Poll(t, 20*time.Second, "the database", func() error {
-		if code, said := s.exec("certutil", "-L", "-d", "sql:/root/.pki/nssdb"); code != 0 {
+		if code, said := s.exec("certutil", "-L", "-d", "sql:/etc/pki/nssdb"); code != 0 {
 			return errors.New(said)
 		}
 		return nil
 	})
-	if code, said := s.exec("sh", "-c", "echo 0123456789012345678901234567890123456789 >/tmp/noise; certutil -S -x -n theirs -s CN=theirs -t C,, -d sql:/root/.pki/nssdb -z /tmp/noise -k ec -q nistp256"); code != 0 {
+	if code, said := s.exec("sh", "-c", "echo 0123456789012345678901234567890123456789 >/tmp/noise; certutil -S -x -n theirs -s CN=theirs -t C,, -d sql:/etc/pki/nssdb -z /tmp/noise -k ec -q nistp256"); code != 0 {
 		t.Fatal(said)
 	}
 	before := list()
@@ -449,7 +449,7 @@ func TestNSSStore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if code, said := s.exec("sh", "-c", `echo "$1" >/tmp/root.pem; certutil -A -n "my own" -t ,, -i /tmp/root.pem -d sql:/root/.pki/nssdb`, "sh", string(data)); code != 0 {
+	if code, said := s.exec("sh", "-c", `echo "$1" >/tmp/root.pem; certutil -A -n "my own" -t ,, -i /tmp/root.pem -d sql:/etc/pki/nssdb`, "sh", string(data)); code != 0 {
 		t.Fatal(said)
 	}
 	before = list()

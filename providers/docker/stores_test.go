@@ -15,13 +15,13 @@ import (
 func TestStoresContract(t *testing.T) {
 	e, _ := engine(t)
 	places := Places{Engines: Engines{"local": e}, Stores: truststore.Stores{Keystores: formats.Cacerts{}}}
-	for kind, sub := range map[dockertest.Kind]string{dockertest.Debian: "system", dockertest.Bundle: "system", dockertest.Java: "java", dockertest.NSS: "nss/root/.pki/nssdb"} {
+	for kind, sub := range map[dockertest.Kind]string{dockertest.Debian: "system", dockertest.Bundle: "system", dockertest.Java: "java", dockertest.NSS: "nss/etc/pki/nssdb"} {
 		t.Run(string(kind), func(t *testing.T) {
 			contract.StoresContract(t, places, func() reconcile.Location {
 				c := dockertest.Run(t, dockertest.Container{Image: dockertest.Image(t, kind), Start: true})
 				if kind == dockertest.NSS {
 					dockertest.Poll(t, 20*time.Second, "the database", func() error {
-						_, err := contained{e, c.ID}.Run(t.Context(), "certutil", "-L", "-d", "sql:/root/.pki/nssdb")
+						_, err := contained{e, c.ID}.Run(t.Context(), "certutil", "-L", "-d", "sql:/etc/pki/nssdb")
 						return err
 					})
 				}

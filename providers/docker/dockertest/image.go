@@ -51,7 +51,7 @@ const (
 	Arch   Kind = "arch"   // as of before there was update-ca-trust
 	Bundle Kind = "bundle" // curl and openssl, a bundle file, and no tool
 	Java   Kind = "java"   // a JVM and keytool
-	NSS    Kind = "nss"    // certutil and tstclnt, with a database in /root/.pki/nssdb
+	NSS    Kind = "nss"    // certutil and tstclnt, with a database in /etc/pki/nssdb
 )
 
 // images are the names of those this process has seen to. To gather what goes into one takes a second or two.

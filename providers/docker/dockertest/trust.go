@@ -146,7 +146,7 @@ func nssTools(r rootfs) []string {
 		library := filepath.Join(filepath.Dir(found[0]), name)
 		r.elf(library, library)
 	}
-	r.dir("/root/.pki", 0o755, 0)
-	r.dir("/root/.pki/nssdb", 0o755, 0)
-	return []string{searchPath, `CMD ["sh", "-c", "certutil -N -d sql:/root/.pki/nssdb --empty-password && exec sleep infinity"]`}
+	r.dir("/etc/pki", 0o755, 0)
+	r.dir("/etc/pki/nssdb", 0o755, 0)
+	return []string{searchPath, `CMD ["sh", "-c", "certutil -N -d sql:/etc/pki/nssdb --empty-password && exec sleep infinity"]`}
 }
