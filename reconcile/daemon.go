@@ -88,7 +88,7 @@ func (s DaemonState) slot(host, name string) Location {
 	return Location{Host: host, Dir: path.Join(path.Dir(s.File), "tls"), Sub: name}
 }
 
-// of is the TLS of files that are placed somewhere.
+// tls is that of a dockerd with the files that are placed there.
 func (at Location) tls() DaemonTLS {
 	dir := at.physical().Dir
 	return DaemonTLS{Verify: true, CA: path.Join(dir, "ca.pem"), Cert: path.Join(dir, "cert.pem"), Key: path.Join(dir, "key.pem")}

@@ -37,6 +37,21 @@ func (e *estate) dies(when, effect string, n int) {
 	}
 }
 
+// refusesNext has dockerd come up with no certificate but the one that its identity has now, and counts how often it did not.
+func (e *estate) refusesNext() (refused *int) {
+	e.t.Helper()
+	refused = new(int)
+	first := e.load().Identities["engine"].Serial
+	e.Refuse(func(serial string) string {
+		if serial == first {
+			return ""
+		}
+		*refused++
+		return "it does not like it"
+	})
+	return refused
+}
+
 // TestEngineCutOffBetween ends certwright between the unit and the file, of an engine whose unit says where it listens. All of
 // that is in its file in the end.
 func TestEngineCutOffBetween(t *testing.T) {
@@ -80,18 +95,10 @@ func TestEngineSettles(t *testing.T) {
 		e.says("cut off", "1 "+settle)
 		e.wish("identity/engine")
 		e.says("cut off, and to be renewed", "1 issue engine: rotation asked for\n2 "+settle)
-		refused := 0
-		first := e.load().Identities["engine"].Serial
-		e.Refuse(func(serial string) string {
-			if serial != first {
-				refused++
-				return "it does not like it"
-			}
-			return ""
-		})
+		refused := e.refusesNext()
 		e.converge()
 		is := e.Dockerd()
-		if refused != 1 || is.Restarts != 3 || is.TLS.Cert != "/etc/docker/tls/a/cert.pem" || !is.Active {
+		if *refused != 1 || is.Restarts != 3 || is.TLS.Cert != "/etc/docker/tls/a/cert.pem" || !is.Active {
 			t.Errorf("the way back of the next restart does not lead to what was proved: %d restarts, %+v", is.Restarts, is.DaemonState)
 		}
 		e.Refuse(nil)
@@ -127,13 +134,7 @@ func TestEngineCutOffGoingBack(t *testing.T) {
 		e.steady()
 		e.withEngine()
 		e.converge()
-		first := e.load().Identities["engine"].Serial
-		e.Refuse(func(serial string) string {
-			if serial != first {
-				return "it does not like it"
-			}
-			return ""
-		})
+		e.refusesNext()
 		e.wish("identity/engine")
 		e.dies("after", "write daemon.json", 2)
 		if is := e.Dockerd(); is.Active || is.TLS.Cert != "/etc/docker/tls/a/cert.pem" {
@@ -157,13 +158,7 @@ func TestEngineHour(t *testing.T) {
 		e.steady()
 		e.withEngine()
 		e.converge()
-		first := e.load().Identities["engine"].Serial
-		e.Refuse(func(serial string) string {
-			if serial != first {
-				return "it does not like it"
-			}
-			return ""
-		})
+		e.refusesNext()
 		e.wish("identity/engine")
 		e.converge()
 		tried := time.Now()
