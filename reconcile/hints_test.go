@@ -156,3 +156,26 @@ func TestMatrixOfAWorseServer(t *testing.T) {
 		}
 	})
 }
+
+// TestNothingTellsIt has a server that is told of nothing: the hint names what its image takes, and a restart where nobody knows it.
+func TestNothingTellsIt(t *testing.T) {
+	for image, want := range map[string]string{"nginx:1.27": "`reload: nginx`", "somebody/server": "`reload: restart`"} {
+		synctest.Test(t, func(t *testing.T) {
+			e := newEstate(t)
+			e.edit("directory: /srv/web\n    reload: {signal: HUP}", "directory: /srv/web\n    reload: none")
+			e.steady()
+			begin := time.Now()
+			e.wish("identity/web")
+			e.converge()
+			w := e.observe()
+			all := w.Engines["local"].Containers
+			for i := range all {
+				all[i].Image, all[i].Command = image, ""
+			}
+			plan := reconcile.Diff(e.spec, w, reconcile.Scope{Since: begin})
+			if len(plan.Blocked) != 1 || plan.Blocked[0].State != reconcile.Stale || !strings.Contains(plan.Blocked[0].Hint, want) {
+				t.Errorf("%s: %s\n%+v", image, text(plan), plan.Blocked)
+			}
+		})
+	}
+}
