@@ -3,6 +3,7 @@ package reconcile
 import (
 	"context"
 	"path"
+	"sync"
 	"time"
 )
 
@@ -28,21 +29,20 @@ func (o *observer) started(ctx context.Context) {
 			}
 		}
 	}
-	var all []Container
-	for _, c := range Sorted(ask) {
-		all = append(all, c)
+	var questions []question
+	var mu sync.Mutex
+	for id, c := range Sorted(ask) {
+		questions = append(questions, only(c.Host, "the start of a container", func(ctx context.Context) error {
+			at, err := o.p.Engines.Started(ctx, c.Host, id, since[id])
+			mu.Lock()
+			defer mu.Unlock()
+			if err == nil && !at.IsZero() { // whoever cannot be asked is not held to be older
+				o.w.Started[id] = at
+			}
+			return err
+		}))
 	}
-	times := make([]time.Time, len(all))
-	_ = inWorkers(hostWorkers, len(all), func(i int) error {
-		// Whoever cannot be asked is not held to be older.
-		times[i], _ = guarded(o.p, func() (time.Time, error) { return o.p.Engines.Started(ctx, all[i].Host, all[i].ID, since[all[i].ID]) })
-		return nil
-	})
-	for i, c := range all {
-		if !times[i].IsZero() {
-			o.w.Started[c.ID] = times[i]
-		}
-	}
+	o.ask(ctx, hostWorkers, questions)
 }
 
 // mountsItself reports whether the container mounts the directory of a place: not a file in it, nor one above it, through

@@ -54,7 +54,7 @@ func (a Applier) Apply(ctx context.Context, w World, plan Plan) error {
 		}
 		w.State = st
 	}
-	r := &run{Applier: a, ctx: ctx, view: newView(a.Spec, &w), st: w.State.Clone(), failed: map[int]error{}, away: map[string]error{}}
+	r := &run{Applier: a, ctx: ctx, view: newView(a.Spec, &w), st: w.State.Clone(), failed: map[int]error{}, away: map[string]error{}, silent: map[string]error{}}
 	maps.Copy(r.st.Owners, w.Owners)
 	r.drop(w)
 	here, asked := r.apart(plan.Steps)
@@ -103,22 +103,27 @@ func (r *run) carryOut(steps []Step) {
 	r.takeAll(wave.takes)
 	r.each(wave.revokes, func(s Step) error { return r.revoke(s.Action.(Revoke)) })
 	r.issue(wave.issues)
-	r.beside(wave.volumes, func(s Step) error {
-		v := s.Action.(CreateVolume)
-		return r.Engines.CreateVolume(r.ctx, v.Host, v.Name, v.Labels)
-	})
+	late, wait := r.volumes(wave)
 	r.placeSecrets(wave.secrets)
 	r.each(wave.settles, func(s Step) error { return r.settle(s.Action.(Settle)) })
+	now, then := wave.apart(late)
+	r.bring(now)
+	wait()
+	r.bring(then)
+	r.remove(wave.removes)
+	r.collect(wave.collects)
+	r.forget(wave.forgets)
+	r.each(wave.swarms, r.swarm)
+}
+
+// bring has files placed and taken up.
+func (r *run) bring(wave waves) {
 	places := r.place(wave.places)
 	r.reload(wave.reloads, places)
 	r.written(places)
 	follow := r.place(wave.follow)
 	r.reload(wave.engines, follow) // all else that needs them is done
 	r.written(follow)
-	r.remove(wave.removes)
-	r.collect(wave.collects)
-	r.forget(wave.forgets)
-	r.each(wave.swarms, r.swarm)
 }
 
 // waves are the steps of a plan by kind.
@@ -183,6 +188,7 @@ type run struct {
 	failed map[int]error
 	order  []int            // of failed
 	away   map[string]error // by CA, of those outside that are not asked again in this pass
+	silent map[string]error // by host, of those that are not
 }
 
 // each carries out steps one after the other.
@@ -193,14 +199,6 @@ func (r *run) each(steps []Step, do func(Step) error) {
 			r.end(s, r.guard(func() error { return do(s) }), start)
 		}
 	}
-}
-
-// beside carries out steps side by side.
-func (r *run) beside(steps []Step, do func(Step) error) {
-	_ = inWorkers(hostWorkers, len(steps), func(i int) error {
-		r.each(steps[i:i+1], do)
-		return nil
-	})
 }
 
 // begin reports whether a step may be done: the run goes on, and everything it comes after succeeded.
@@ -222,6 +220,9 @@ func (r *run) begin(s Step) bool {
 		default:
 			err = errSkipped
 		}
+	}
+	if err == nil {
+		err = r.silent[hostOf(s.Action)]
 	}
 	if err != nil {
 		r.fail(s, err)
@@ -253,6 +254,9 @@ func (r *run) end(s Step, err error, start time.Time) {
 }
 
 func (r *run) fail(s Step, err error) {
+	if away, host := (Away{}), hostOf(s.Action); host != "" && errors.As(err, &away) {
+		r.silent[host] = away
+	}
 	r.failed[s.ID] = fmt.Errorf("step %d: %s: %w", s.ID, s.Action, err)
 	r.order = append(r.order, s.ID)
 }
@@ -292,10 +296,17 @@ func (r *run) commit() error {
 	defer r.mu.Unlock()
 	if r.broken == nil {
 		// What was done has to be recorded, also when someone has had enough meanwhile.
-		r.broken = r.Store.Commit(context.WithoutCancel(r.ctx), r.st)
+		if r.broken = r.Store.Commit(context.WithoutCancel(r.ctx), r.st); r.broken != nil && !errors.Is(r.broken, ErrChanged) {
+			r.broken = unkept{r.broken}
+		}
 	}
 	return r.broken
 }
+
+// unkept is why the store did not take what was done.
+type unkept struct{ error }
+
+func (u unkept) Unwrap() error { return u.error }
 
 func (r *run) mark(binding string) Mark {
 	return Mark{Installation: r.st.Installation, Project: r.Spec.Project, Binding: binding}

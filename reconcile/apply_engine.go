@@ -27,12 +27,24 @@ func (r *run) tryEngine(a Reload, knock *knocker) error {
 	return err
 }
 
-// settle gives up the way back of a restart that was cut off.
+// settle gives up the way back of a restart that was cut off, and does not count that as one that failed.
 func (r *run) settle(a Settle) error {
-	_, err := timed(r, engineLimit, func(ctx context.Context) (struct{}, error) {
+	if _, err := timed(r, engineLimit, func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, r.Daemons.Settle(ctx, a.Host)
-	})
-	return err
+	}); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	key := a.Binding + "/" + engineID
+	if load, known := r.st.Loads[key]; known {
+		if n := len(load.Restarts); n > 0 && !load.Proved && load.Error == "" {
+			load.Restarts = load.Restarts[:n-1]
+		}
+		load.Proved, load.Error = true, ""
+		r.st.Loads[key] = load
+	}
+	r.mu.Unlock()
+	return r.commit()
 }
 
 // provedEngine waits until an engine serves a serial, and sees whom it lets in.

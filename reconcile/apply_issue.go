@@ -43,7 +43,7 @@ func (r *run) createCA(a CreateCA) error {
 		r.broken = err
 		return fmt.Errorf("read the new CA back: %w", err)
 	}
-	r.st = back
+	r.st = back.Clone()
 	signer, ok := r.signer(a.CA, r.st)
 	if !ok {
 		return errors.New("the new CA is not there when read back")

@@ -21,6 +21,7 @@ func (r *run) place(steps []Step) *placing {
 			begun = append(begun, s)
 		}
 	}
+	r.rename(begun)
 	ready := make([]rendered, len(begun))
 	_ = inParallel(len(begun), func(i int) error {
 		ready[i] = r.render(begun[i].Action.(Place))
@@ -147,7 +148,7 @@ func (r *run) unit(a Place) (Unit, Fingerprint, error) {
 		return Unit{}, "", errors.New(missing)
 	}
 	u := Unit{
-		At: a.At, Mark: r.mark(b.Name), Layout: b.Layout, InPlace: a.InPlace, Adopt: a.Adopt, Now: r.w.Now,
+		At: a.At, Mark: r.mark(b.Name), Layout: b.Layout, InPlace: a.InPlace, Adopt: a.Adopt, Backups: a.Backups, Now: r.w.Now,
 	}
 	files := r.files(b, at[i], m)
 	for _, f := range files {
@@ -198,6 +199,31 @@ func (r *run) owe(a Place, print Fingerprint) {
 	}
 }
 
+// rename brings the rows of what is placed under the names that the engines have now, whichever binding was there: one under another
+// would have these files removed as soon as it is not known that both are one engine.
+func (r *run) rename(steps []Step) {
+	now := map[Location]Location{}
+	for _, s := range steps {
+		at := s.Action.(Place).At
+		now[r.physical(at)] = at
+	}
+	for l, old := range r.st.Places {
+		at, placed := now[r.physical(l)]
+		if !placed || l == at {
+			continue
+		}
+		row, there := r.st.Places[at]
+		if !there {
+			row = old
+		}
+		row.Files = append(slices.Clone(row.Files), old.Files...)
+		slices.Sort(row.Files)
+		row.Files = slices.Compact(row.Files)
+		r.st.Places[at] = row
+		delete(r.st.Places, l)
+	}
+}
+
 // enter writes the place's row ahead: the names of now and of before, until the old ones are gone. It returns the version
 // for the mark, which is that of nobody else, since rows are committed one after the other; or that of the row, where all
 // of it is known already: whoever has placed something else since has a later one.
@@ -216,7 +242,10 @@ func (r *run) enter(a Place, u Unit, print Fingerprint) (version int, known bool
 		names = append(names, f.Name)
 	}
 	slices.Sort(names)
-	next := PlaceRow{Binding: a.Binding, Layout: u.Layout, Files: names, Wrote: print, Version: version, At: r.w.Now}
+	next := PlaceRow{Binding: a.Binding, Layout: u.Layout, Files: names, Wrote: print, Version: version, First: row.First, At: r.w.Now}
+	if row.At.IsZero() {
+		next.First = r.w.Now
+	}
 	switch {
 	case a.Revert:
 		next.Reverts = append(since(row.Reverts, r.w.Now.Add(-contestedWindow)), r.w.Now)

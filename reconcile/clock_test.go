@@ -81,6 +81,9 @@ func TestClock(t *testing.T) {
 				if issued != row.issued || (said == "") != (row.said == "") || !strings.Contains(said, row.said) {
 					t.Errorf("%d certificates, want %d; it says %q", issued, row.issued, said)
 				}
+				if _, again := c.passes(1); again != said {
+					t.Errorf("a minute later it says %q, after %q", again, said)
+				}
 				if after := c.roots(); after["internal"] != before["internal"] || !c.holds("web") {
 					t.Error("the CA is another one, or its trust is gone")
 				}

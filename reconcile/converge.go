@@ -19,7 +19,7 @@ type Outcome struct {
 	Plan   Plan              // the last one: empty when everything that can be done was
 	Passes int               // those that had something to do
 	Done   []Step            // what was carried out, over all passes
-	Err    error             // of the steps of the last pass that had any, when the plan is not empty
+	Err    error             // of the steps of the last pass that had any; of the store alone when the plan is empty
 	Failed map[string]string // why, by the subjects of those steps
 }
 
@@ -51,12 +51,12 @@ func (a Applier) Converge(ctx context.Context, scope Scope) (out Outcome, err er
 		}
 		hosts.met(w)
 		// Without a store, places on any of them may show that it was lost.
-		if w.Fresh && hosts.extend() {
+		if w.Fresh && len(w.Unread) > 0 && hosts.extend() {
 			continue
 		}
 		out.World, out.Plan = w, Diff(a.Spec, w, scope)
 		if out.Plan.Empty() {
-			out.Err, out.Failed = nil, nil
+			out.Err, out.Failed = a.kept(ctx, w.State, out.Err), nil
 			if hosts.extend() {
 				continue
 			}
@@ -81,6 +81,24 @@ func (a Applier) Converge(ctx context.Context, scope Scope) (out Outcome, err er
 		out.Passes++
 	}
 	return out, nil
+}
+
+// kept says why the store does not take what was done, as on a disk that is full: the world shows that as well as if it were
+// written down, until a certificate is due. A store that did not take something, in the last pass or before it, is given
+// what it has once more.
+func (a Applier) kept(ctx context.Context, st State, last error) error {
+	if !errors.As(last, new(unkept)) && !a.Memory.unkept() {
+		return nil
+	}
+	err := a.Store.Commit(ctx, st.Clone())
+	if errors.Is(err, ErrChanged) { // by another, for whom it works
+		err = nil
+	}
+	a.Memory.keeps(err == nil)
+	if err != nil {
+		return unkept{err}
+	}
+	return nil
 }
 
 // text is what tells one plan from another: two rungs of a ladder may read the same.

@@ -1,6 +1,7 @@
 package reconcile_test
 
 import (
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -37,6 +38,38 @@ Waiting binding/client: client is not running (created)
 		for range 20 {
 			time.Sleep(time.Hour)
 			e.audit()
+		}
+	})
+}
+
+// TestUnkept has a store that takes nothing while somebody undoes a file: it is put right, and that the store does not work is
+// said, by later passes with nothing to do as well, until it does.
+func TestUnkept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEstate(t)
+		e.steady()
+		time.Sleep(time.Hour)
+		a := e.applier()
+		a.Memory = &reconcile.Memory{}
+		pass := func(when string, want error) {
+			t.Helper()
+			out, err := a.Converge(t.Context(), reconcile.Scope{Patient: true})
+			if err != nil || !errors.Is(out.Err, want) || !out.Plan.Empty() || len(out.Failed) > 0 {
+				t.Errorf("%s: %v, %v, %v, left: %v", when, err, out.Err, out.Failed, out.Plan)
+			}
+		}
+		refuse := true
+		commits := e.count("commit state", &refuse)
+		e.Delete(reconcile.Location{Dir: "/srv/web"}, "cert.pem")
+		pass("something to do", errFault)
+		e.audit()
+		pass("nothing to do", errFault)
+		refuse = false
+		pass("the store works", nil)
+		*commits = 0
+		pass("nothing to do any more", nil)
+		if *commits != 0 {
+			t.Errorf("%d commits, and nothing to write", *commits)
 		}
 	})
 }

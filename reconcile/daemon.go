@@ -26,16 +26,19 @@ type Daemons interface {
 	Admits(ctx context.Context, host, address string) Admission
 	// Reconfigure gives dockerd another configuration, restarts it, waits until it runs, and has that proved. If any of it
 	// fails, the configuration of before is back and dockerd restarted with it when it returns, as far as that is possible.
-	// What it cannot parse it leaves alone. If it is cut off, DaemonState says Unfinished, the unit and the file do not
-	// contradict each other, and to call it again is safe: its way back leads to what was there before the first.
+	// What it cannot parse it leaves alone. If it is cut off, the machine goes back by itself minutes later, unless it is booted
+	// before. Until then DaemonState says Unfinished, the unit and the file do not contradict each other, and to call it again
+	// is safe: its way back leads to what was there before the first.
 	Reconfigure(ctx context.Context, host string, c DaemonConfig, proof func(ctx context.Context) error) error
-	// Settle gives that way back up, since what a Reconfigure led to that was cut off is proved. To repeat it is success.
+	// Settle gives that way back up, since what a Reconfigure led to that was cut off is proved. To repeat it is success; an error
+	// says that dockerd goes back, or has gone.
 	Settle(ctx context.Context, host string) error
 }
 
 // DaemonState is how dockerd is configured, and how it runs.
 type DaemonState struct {
 	Err, Hint  string    // why that cannot be found out, and what to do
+	Away       bool      // … since its machine does not answer, though it should
 	Unit       string    // by which it is restarted: docker.service
 	Active     bool      // it runs
 	Command    []string  // what the unit runs; variables as they are written
@@ -94,10 +97,10 @@ func (at Location) tls() DaemonTLS {
 	return DaemonTLS{Verify: true, CA: path.Join(dir, "ca.pem"), Cert: path.Join(dir, "cert.pem"), Key: path.Join(dir, "key.pem")}
 }
 
-// names reports whether dockerd is configured with files in a place.
-func (s DaemonState) names(at Location) bool {
+// names reports whether some of the files are in a place.
+func (t DaemonTLS) names(at Location) bool {
 	tls := at.tls()
-	return s.TLS.CA == tls.CA || s.TLS.Cert == tls.Cert || s.TLS.Key == tls.Key
+	return t.CA == tls.CA || t.Cert == tls.Cert || t.Key == tls.Key
 }
 
 // defaultHost is where dockerd listens when nothing is said (dockerd(8), --host).
@@ -225,7 +228,10 @@ func (v *view) daemon(b *spec.Binding) Container {
 // ofEngine are the places of an engine's files, that which it is configured with first.
 func (v *view) ofEngine(b *spec.Binding) ([]located, *Refusal) {
 	s := v.w.Daemons[b.Host.Name]
-	if s.Err != "" {
+	switch {
+	case s.Away:
+		return nil, &Refusal{State: Failed, Reason: s.Err, Hint: s.Hint}
+	case s.Err != "":
 		return nil, &Refusal{Reason: s.Err, Hint: s.Hint}
 	}
 	var at []located
@@ -240,7 +246,8 @@ func (v *view) ofEngine(b *spec.Binding) ([]located, *Refusal) {
 	return at, nil
 }
 
-// ofDaemon reports whether a place is one that an engine's files are in: no other has a folder in a directory of this machine.
-func (at Location) ofDaemon() bool {
+// OfDaemon reports whether a place is one that an engine's files are in: no other has a folder in a directory that no engine is
+// needed for. It is on the machine of its host.
+func (at Location) OfDaemon() bool {
 	return at.Dir != "" && !at.Machine && slices.Contains(slots, at.Sub)
 }

@@ -105,7 +105,7 @@ func (d *differ) reserve(some bool) {
 		}
 		at, _, _ := d.locate(b)
 		for _, l := range at {
-			d.wanted[l.at.physical()] = b.Name
+			d.wanted[d.physical(l.at)] = b.Name
 		}
 	}
 }
@@ -114,7 +114,7 @@ func (d *differ) reserve(some bool) {
 func (d *differ) step(a Action, reason string, after ...int) int {
 	failed := d.failed(a)
 	if d.scope.Patient && failed.Next.After(d.w.Now) {
-		d.refuse(Failed, a.Subject(), a.String()+": "+failed.Error, failed.hint())
+		d.refuse(Failed, a.Subject(), a.String()+": "+failed.Error, failed.hint(a))
 		d.due(failed.Next)
 		d.plan.Later = append(d.plan.Later, Step{Action: a, Reason: reason, Failed: failed})
 		return 0
@@ -126,26 +126,41 @@ func (d *differ) step(a Action, reason string, after ...int) int {
 	return s.ID
 }
 
-// failed is the record of a step that is about the same as when it failed, or zero.
+// failed is the record of a step that is about the same as when it failed, or zero. A time to try again that has come is none.
 func (d *differ) failed(a Action) Failure {
 	f, known := d.w.State.Failures[failureKey(a)]
 	if !known || !f.current(d.w.Now) || f.About != d.about(a) {
 		return Failure{}
 	}
+	if !f.Next.After(d.w.Now) {
+		f.Next = time.Time{}
+	}
 	return f
 }
 
-// lately reports whether a load was tried in this run, or failed so short a time ago that watch waits, and notes until when.
+// lately reports whether a load was tried in this run, or failed so short a time ago that watch waits.
 func (d *differ) lately(l Load, wait time.Duration) bool {
-	if next := l.At.Add(wait); d.scope.Patient && l.Error != "" && !l.At.After(d.w.Now) && next.After(d.w.Now) {
-		d.due(next)
-		return true
+	return !d.again(l, wait).IsZero() || !l.At.Before(d.scope.Since)
+}
+
+// again is when watch tries a load again that failed so short a time ago that it waits, or zero; it is noted.
+func (d *differ) again(l Load, wait time.Duration) time.Time {
+	next := l.At.Add(wait)
+	if !d.scope.Patient || l.Error == "" || l.At.After(d.w.Now) || !next.After(d.w.Now) {
+		return time.Time{}
 	}
-	return !l.At.Before(d.scope.Since)
+	d.due(next)
+	return next
 }
 
 func (d *differ) refuse(state BindingState, subject, reason, hint string) {
-	r := Refusal{Subject: subject, Reason: reason, Hint: hint, State: state}
+	d.refuseUntil(time.Time{}, state, subject, reason, hint)
+}
+
+// refuseUntil refuses something for a time.
+func (d *differ) refuseUntil(again time.Time, state BindingState, subject, reason, hint string) {
+	d.due(again)
+	r := Refusal{Subject: subject, Reason: reason, Hint: hint, State: state, Until: again}
 	if state.Settled() {
 		d.plan.Waiting = append(d.plan.Waiting, r)
 		return

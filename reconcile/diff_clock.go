@@ -25,10 +25,15 @@ func (d *differ) clock() {
 	for name, i := range Sorted(d.w.State.Identities) {
 		if i.IssuedAt.After(newest) {
 			newest, what = i.IssuedAt, "identity "+name+" was issued"
-			hint = "set the clock of this machine; if it is right now, and was not then, `certwright rotate identity/" + name + "` issues that one again"
+			hint = setClock(name)
 		}
 	}
 	if newest.Sub(d.w.Now) > clockSlack {
-		d.refuse(Blocked, "clock", fmt.Sprintf("it says %s, but %s at %s: nothing is issued", stamp(d.w.Now), what, stamp(newest)), hint)
+		d.refuse(Blocked, "clock", fmt.Sprintf("it is before %s, when %s: nothing is issued", stamp(newest), what), hint)
 	}
+}
+
+// setClock is what to do where an identity is newer than the clock.
+func setClock(identity string) string {
+	return "set the clock of this machine; if it is right now, and was not then, `certwright rotate identity/" + identity + "` issues that one again"
 }

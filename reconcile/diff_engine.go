@@ -18,6 +18,11 @@ const engineRetry = time.Hour
 // engine plans the files of an engine, and its restart.
 func (d *differ) engine(b *spec.Binding, w want, pending []int) {
 	subject := "binding/" + b.Name
+	for _, l := range w.at {
+		if d.taken(b, l.at) {
+			return
+		}
+	}
 	s := d.w.Daemons[b.Host.Name]
 	using := s.TLS == w.at[0].at.tls()
 	if using && d.settle(b, w) {
@@ -46,20 +51,13 @@ func (d *differ) engine(b *spec.Binding, w want, pending []int) {
 		return
 	}
 	if why != "" || s.Unfinished { // the way back leads to the other
-		d.keepSlots(b, w)
+		d.keep(b, w.at)
 	}
 	placed := d.place(b, w, to, pending, 0)
 	if why == "" || d.held[subject].Reason != "" {
 		return
 	}
 	d.restartEngine(b, w, to, why, append(d.clients(b), placed))
-}
-
-// keepSlots has both places of an engine's files stay.
-func (d *differ) keepSlots(b *spec.Binding, w want) {
-	for _, l := range w.at {
-		d.wanted[l.at.physical()] = b.Name
-	}
 }
 
 // settle plans that the way back is given up, if a restart was cut off and all it was to bring is proved by now. What else is
@@ -71,7 +69,7 @@ func (d *differ) settle(b *spec.Binding, w want) bool {
 		served.Serial != w.m.issued.Serial || d.fault(b, d.daemon(b), served) != nil {
 		return false
 	}
-	d.keepSlots(b, w)
+	d.keep(b, w.at)
 	d.step(Settle{Binding: b.Name, Host: b.Host.Name, Unit: s.Unit}, "a restart was cut off, and what it led to is proved")
 	return true
 }
@@ -113,7 +111,7 @@ func (d *differ) restartEngine(b *spec.Binding, w want, to int, why string, afte
 		wait = firstRetry
 	}
 	if load.Error != "" && load.Unit == engineUnit(w.units[to], b.Place.Engine) && d.lately(load, wait) {
-		d.refuse(Failed, subject, "dockerd did not take up its new configuration, and has the one of before: "+load.Error,
+		d.refuseUntil(d.again(load, wait), Failed, subject, "dockerd did not take up its new configuration, and has the one of before: "+load.Error,
 			"look at the log of "+c.Name+"; `certwright apply` tries again")
 		return
 	}
@@ -162,7 +160,8 @@ func (d *differ) leads(c *spec.Context, b *spec.Binding) bool {
 	id := d.ids[b.Identity.Name]
 	named := slices.ContainsFunc(id.Names, func(n spec.Name) bool { return n.Value == strings.ToLower(to.Hostname()) })
 	ip := net.ParseIP(to.Hostname())
-	return port && (named || ip != nil && ip.IsLoopback() || to.Hostname() == "localhost")
+	here := b.Host.Name == spec.LocalHost && (ip != nil && ip.IsLoopback() || to.Hostname() == "localhost")
+	return port && (named || here)
 }
 
 // engineUnit is what dockerd is made to load: its files, and where it is to listen.

@@ -205,9 +205,8 @@ func (d *differ) issuesSpent(id *spec.Identity, stored *Issued, reason string) b
 		return true
 	}
 	again := hour[len(hour)-limit].Add(time.Hour)
-	d.refuse(Failed, subject, fmt.Sprintf("%s again: it was issued %d times within an hour, and nobody wanted it", reason, len(hour)),
+	d.refuseUntil(again, Failed, subject, fmt.Sprintf("%s again: it was issued %d times within an hour, and nobody wanted it", reason, len(hour)),
 		"look at CA "+id.CA.Name+", which changes what it is or gives what is of no use; certwright issues again after "+stamp(again)+", "+now)
-	d.due(again)
 	return true
 }
 

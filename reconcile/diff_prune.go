@@ -14,7 +14,7 @@ func (d *differ) prune() {
 	gone, all := d.gone()
 	cleared := map[string]bool{}
 	for _, l := range gone {
-		if b := d.w.State.Places[l].Binding; d.bindings[b] == nil {
+		if b := d.w.State.Places[l].Binding; d.bindings[b] == nil && d.hasHost(l.Host) {
 			cleared[b] = true
 		}
 	}
@@ -27,16 +27,21 @@ func (d *differ) prune() {
 	left := false
 	for _, l := range gone {
 		row := d.w.State.Places[l]
+		left = left || !d.hasHost(l.Host) // its key may come back with the host, until a person says that it is gone
 		if l.secrets() {
 			d.emptied(l, row.Binding)
 			continue
 		}
-		reason := "left the spec"
-		if d.bindings[row.Binding] != nil {
-			reason = "the binding has another place now"
+		reason, subject := "left the spec", "binding/"+row.Binding
+		if d.bindings[row.Binding] != nil { // which is as well as it is where it is now
+			reason, subject = "the binding has another place now", "place/"+l.String()
 		}
-		if who := d.user(l); who != "" {
-			d.refuse(Waiting, "binding/"+row.Binding, reason+", but "+who, "")
+		who, hint := d.user(l), d.unreached(l.Host)
+		if who == "" {
+			who, hint = d.doubted(l)
+		}
+		if who != "" {
+			d.refuse(Waiting, subject, reason+", but "+who, hint)
 			continue
 		}
 		step := d.step(Remove{Binding: row.Binding, At: l, In: d.storeIn(l)}, reason, d.placing(row.Binding)...)
@@ -59,16 +64,18 @@ func (d *differ) placing(binding string) []int {
 	return steps
 }
 
-// gone are the places of the inventory that no binding wants, and how many bindings the inventory knows. What a
-// binding had before stays while its new place is in trouble.
+// gone are the places of the inventory that no binding wants, and how many bindings the inventory knows on hosts of the spec. What
+// a binding had before stays while its new place is in trouble.
 func (d *differ) gone() (gone []Location, bindings int) {
 	names := map[string]bool{}
 	for l, row := range d.w.State.Places {
-		names[row.Binding] = true
+		if d.hasHost(l.Host) {
+			names[row.Binding] = true
+		}
 		if d.vanished(l) {
 			continue
 		}
-		if _, ok := d.wanted[l.physical()]; !ok && !d.unresolved[row.Binding] && d.held["binding/"+row.Binding].Reason == "" {
+		if _, ok := d.wanted[d.physical(l)]; !ok && !d.unresolved[row.Binding] && d.held["binding/"+row.Binding].Reason == "" {
 			gone = append(gone, l)
 		}
 	}
@@ -78,21 +85,23 @@ func (d *differ) gone() (gone []Location, bindings int) {
 
 // user names a running container that still mounts the place, or says that it cannot be known.
 func (d *differ) user(l Location) string {
-	if l.ofDaemon() {
+	if l.OfDaemon() {
 		switch s := d.w.Daemons[l.Host]; {
 		case s.Err != "":
 			return "whether dockerd reads it is not known: " + s.Err
-		case s.FileErr != "" || s.names(l):
+		case s.FileErr != "" || s.TLS.names(l):
 			return "dockerd is configured with it in " + s.File
+		case s.Unfinished && s.Before.TLS.names(l):
+			return "dockerd may go back to it, since a restart was cut off"
 		}
 		return ""
 	}
 	e, seen := d.w.Engines[l.Host]
 	if e.Err != "" || !seen {
+		if l.Host != spec.LocalHost && e.Err != "" {
+			return e.Err
+		}
 		if l.Volume != "" || l.Machine || d.hadConsumer(d.w.State.Places[l].Binding) {
-			if l.Host != spec.LocalHost && e.Err != "" {
-				return e.Err
-			}
 			return "the engine does not answer"
 		}
 		return ""

@@ -53,7 +53,7 @@ func (d *differ) load(in loading, prev int) int {
 		return prev
 	}
 	if rung >= len(rungs) {
-		d.refuse(Stale, "binding/"+in.b.Name, d.cause(in, load), remedy(in.l, in.c, rungs))
+		d.refuseUntil(d.again(load, wait), Stale, "binding/"+in.b.Name, d.cause(in, load), remedy(in.l, in.c, rungs))
 		return prev
 	}
 	how := rungs[rung]
@@ -135,6 +135,8 @@ func (d *differ) unloaded(in loading) (string, *Refusal) {
 	case served.Err != "" && in.placed != 0:
 		// Nobody listens: a signal could end a process that is still starting. The next pass looks again.
 		return "", nil
+	case served.Err != "" && d.crashing(in.b, in.l.at, in.c):
+		return "", nil // absent says so
 	case served.Err != "":
 		return "", d.silentIn(in, served)
 	case in.placed != 0:
@@ -204,6 +206,8 @@ func (v *view) fault(b *spec.Binding, c Container, s Served) *Refusal {
 		return &Refusal{State: Failed, Reason: c.Name + " " + reason, Hint: hint}
 	}
 	switch {
+	case s.Untrusted != "" && b.Identity != nil && v.early(b.Identity.Name):
+		return no("serves the wanted certificate, but a client would refuse it: "+s.Untrusted, setClock(b.Identity.Name))
 	case s.Untrusted != "":
 		return no("serves the wanted certificate, but a client would refuse it: "+s.Untrusted,
 			"compare the identity's names, the probe's serverName, the chain that the server sends and the binding's trust")
@@ -222,6 +226,12 @@ func (v *view) fault(b *spec.Binding, c Container, s Served) *Refusal {
 		return no("refuses the client certificate it should accept", "make the server verify client certificates against the binding's ca file")
 	}
 	return nil
+}
+
+// early reports whether the certificate of an identity is not valid yet, by the clock of this machine.
+func (v *view) early(identity string) bool {
+	i, ok := v.issued(identity, v.w.State)
+	return ok && v.w.Now.Before(i.NotBefore)
 }
 
 // clientEnded reports whether the identity that a binding's probe knocks as has a certificate that ended.
@@ -317,9 +327,9 @@ func (d *differ) restartsSpent(b *spec.Binding) bool {
 		d.refuse(Stale, "binding/"+b.Name, "it has to be restarted, and restartsPerHour is 0", "restart it, or raise the limit")
 		return true
 	}
-	d.refuse(Stale, "binding/"+b.Name, fmt.Sprintf("%d restarts within an hour did not bring the wanted certificate", n),
-		"look at the server's logs; certwright restarts it again after "+stamp(first.Add(time.Hour)))
-	d.due(first.Add(time.Hour))
+	again := first.Add(time.Hour)
+	d.refuseUntil(again, Stale, "binding/"+b.Name, fmt.Sprintf("%d restarts within an hour did not bring the wanted certificate", n),
+		"look at the server's logs; certwright restarts it again after "+stamp(again))
 	return true
 }
 

@@ -258,26 +258,25 @@ func (d *differ) pushed(b *spec.Binding, svc Service, unit Fingerprint) bool {
 	subject := "binding/" + b.Name
 	switch age := d.w.Now.Sub(load.At); {
 	case !load.Proved && load.Error == "" && age.Abs() < busy: // its clock may be ahead
-		d.refuse(Waiting, subject, "another certwright may be updating service "+svc.Name, "run `certwright apply` once more in a moment")
-		d.due(load.At.Add(busy))
+		d.refuseUntil(load.At.Add(busy), Waiting, subject, "another certwright may be updating service "+svc.Name, "run `certwright apply` once more in a moment")
 		return true
 	case !load.Proved && (len(hour) >= pushesPerHour || d.lately(load, lastRetry)):
-		hint := "look at `docker service ps --no-trunc " + svc.Name + "` and the logs of its tasks"
+		hint, again := "look at `docker service ps --no-trunc "+svc.Name+"` and the logs of its tasks", time.Time{}
 		if len(hour) >= pushesPerHour {
-			again := hour[len(hour)-pushesPerHour].Add(time.Hour)
+			again = hour[len(hour)-pushesPerHour].Add(time.Hour)
 			hint += "; certwright tries again after " + stamp(again)
 			if b.Identity != nil {
 				hint += ", or now with `certwright rotate identity/" + b.Identity.Name + "`"
 			}
-			d.due(again)
+		} else {
+			again = d.again(load, lastRetry)
 		}
-		d.refuse(Failed, subject, cmp.Or(load.Error, "the update of service "+svc.Name+" was cut short"), hint)
+		d.refuseUntil(again, Failed, subject, cmp.Or(load.Error, "the update of service "+svc.Name+" was cut short"), hint)
 		return true
 	case load.Proved && len(lately) > contestedReverts:
 		again := lately[0].Add(contestedWindow)
-		d.refuse(Contested, subject, "someone else keeps giving service "+svc.Name+" other secrets",
+		d.refuseUntil(again, Contested, subject, "someone else keeps giving service "+svc.Name+" other secrets",
 			"deploy it with the names of now; certwright updates it again after "+stamp(again))
-		d.due(again)
 		return true
 	}
 	return false
@@ -341,7 +340,7 @@ func (d *differ) emptied(l Location, binding string) {
 	moved := b != nil && b.Place.Swarm()
 	switch {
 	case !asked || swarm.Err != "":
-		d.refuse(Waiting, "binding/"+binding, "left the spec, but the Swarm does not answer: "+swarm.Err, "")
+		d.refuse(Waiting, "binding/"+binding, "left the spec, but the Swarm does not answer: "+swarm.Err, d.unreached(l.Host))
 	case moved, !slices.ContainsFunc(swarm.Secrets, func(s Secret) bool { return d.ours(s) && s.Labels[SecretBinding] == binding }):
 		d.step(Remove{Binding: binding, At: l}, "none are left")
 	}

@@ -113,6 +113,37 @@ func TestDiff(t *testing.T) {
 `,
 		},
 		{
+			name: "several files differ", do: func(e *estate) {
+				for _, name := range []string{"ca.pem", "cert.pem"} {
+					e.Edit(webPlace, name, []byte("x"))
+				}
+				e.Chmod(webPlace, "key.pem", 0o644)
+			},
+			want: `1 place web in /srv/web: placed files differ: ca.pem, cert.pem
+2 send HUP to web: follows its files [1]
+`,
+		},
+		{
+			name: "several files are missing", do: func(e *estate) { e.Delete(webPlace, "key.pem"); e.Delete(webPlace, "cert.pem") },
+			want: `1 place web in /srv/web: cert.pem, key.pem are missing
+2 send HUP to web: follows its files [1]
+`,
+		},
+		{
+			name: "several modes differ", do: func(e *estate) { e.Chmod(webPlace, "key.pem", 0o644); e.Chmod(webPlace, "cert.pem", 0o600) },
+			want: `1 place web in /srv/web: modes differ: cert.pem, key.pem
+2 send HUP to web: follows its files [1]
+`,
+		},
+		{
+			name: "several files left the spec", do: func(e *estate) {
+				e.edit("  web:\n    identity: web\n    container: web\n    directory: /srv/web\n", "  web:\n    identity: web\n    container: web\n    directory: /srv/web\n    files: {cert.pem: fullchain}\n")
+			},
+			want: `1 place web in /srv/web: ca.pem, key.pem left the spec
+2 send HUP to web: follows its files [1]
+`,
+		},
+		{
 			name: "a generation is shut", do: func(e *estate) { e.Chmod(webPlace, "..data", 0o700) },
 			want: `1 place web in /srv/web: mode differs: ..data
 2 send HUP to web: follows its files [1]

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/certwright/certwright/providers/memory"
 	"github.com/certwright/certwright/reconcile"
 )
 
@@ -93,12 +94,18 @@ func TestEngineSettles(t *testing.T) {
 		e.dies("after", "restart dockerd", 1)
 		const settle = "keep the configuration that docker.service has: a restart was cut off, and what it led to is proved\n"
 		e.says("cut off", "1 "+settle)
+		e.converge()
+		if load := e.load().Loads["engine/dockerd"]; len(load.Restarts) > 0 || !load.Proved || e.BackByItself() {
+			t.Errorf("what was cut off and is proved counts as failed, %+v, or is taken back", load)
+		}
+		e.wish("identity/engine")
+		e.dies("after", "restart dockerd", 1)
 		e.wish("identity/engine")
 		e.says("cut off, and to be renewed", "1 issue engine: rotation asked for\n2 "+settle)
 		refused := e.refusesNext()
 		e.converge()
 		is := e.Dockerd()
-		if *refused != 1 || is.Restarts != 3 || is.TLS.Cert != "/etc/docker/tls/a/cert.pem" || !is.Active {
+		if *refused != 1 || is.Restarts != 4 || is.TLS.Cert != "/etc/docker/tls/b/cert.pem" || !is.Active {
 			t.Errorf("the way back of the next restart does not lead to what was proved: %d restarts, %+v", is.Restarts, is.DaemonState)
 		}
 		e.Refuse(nil)
@@ -179,5 +186,102 @@ func TestEngineHour(t *testing.T) {
 		if plan := watch(); len(plan.Steps) != 1 || !plan.Steps[0].Action.Interrupts() {
 			t.Errorf("watch after an hour:\n%s", text(plan))
 		}
+	})
+}
+
+// TestEngineBackByItself ends certwright, and nobody runs it again: dockerd has what it had, runs, and was not restarted for
+// nothing.
+func TestEngineBackByItself(t *testing.T) {
+	for _, row := range []struct {
+		when, effect string
+		n, restarts  int
+		back         bool
+	}{
+		{"after", "keep daemon.json of before", 1, 0, false},
+		{"after", "arm the way back of dockerd", 1, 0, true},
+		{"after", "write daemon.json", 1, 0, true},
+		{"before", "restart dockerd", 1, 0, true},
+		{"after", "restart dockerd", 1, 2, true},
+		{"after", "write daemon.json", 2, 2, true},
+		{"after", "restart dockerd as before", 1, 3, true},
+		{"after", "disarm the way back of dockerd", 1, 2, false},
+	} {
+		t.Run(row.when+" "+row.effect, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				e := newEstate(t)
+				e.steady()
+				e.withEngine()
+				e.converge()
+				before := e.Dockerd()
+				refused := e.refusesNext()
+				e.wish("identity/engine")
+				e.dies(row.when, row.effect, row.n)
+				if back := e.BackByItself(); back != row.back {
+					t.Errorf("it goes back by itself: %t", back)
+				}
+				is := e.Dockerd()
+				if !is.Active || is.TLS != before.TLS || is.Restarts-before.Restarts != row.restarts {
+					t.Errorf("after %d restarts it has %+v", is.Restarts-before.Restarts, is.DaemonState)
+				}
+				if row.restarts > 0 && *refused != 1 {
+					t.Errorf("it did not start %d times", *refused)
+				}
+				e.Refuse(nil)
+				time.Sleep(time.Minute)
+				e.converge()
+				e.audit()
+			})
+		})
+	}
+}
+
+// cutOff has a renewal of a dockerd end right after its restart, and returns what dockerd was before that.
+func (e *estate) cutOff() memory.Dockerd {
+	e.t.Helper()
+	e.steady()
+	e.withEngine()
+	e.converge()
+	before := e.Dockerd()
+	e.wish("identity/engine")
+	e.dies("after", "restart dockerd", 1)
+	return before
+}
+
+// TestEngineLeavesCutOff has the binding leave the spec after a restart that was cut off: what dockerd is about to go back to stays.
+func TestEngineLeavesCutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEstate(t)
+		before := e.cutOff()
+		e.edit()
+		e.converge()
+		if !e.BackByItself() {
+			t.Fatal("it does not go back by itself")
+		}
+		if is := e.Dockerd(); !is.Active || is.TLS != before.TLS {
+			t.Errorf("it has %+v", is.DaemonState)
+		}
+		if err := e.Startable(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestEngineBackAfterTwo ends certwright after dockerd came up, and the next run before it restarts it: what runs is what nobody
+// has proved, so dockerd is restarted to go back.
+func TestEngineBackAfterTwo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEstate(t)
+		before := e.cutOff()
+		e.wish("identity/engine")
+		e.dies("after", "commit state", 1) // it is to have a third one
+		e.dies("before", "restart dockerd", 1)
+		if !e.BackByItself() {
+			t.Error("it does not go back by itself")
+		}
+		if is := e.Dockerd(); !is.Active || is.TLS != before.TLS || is.Restarts != before.Restarts+2 {
+			t.Errorf("after %d restarts it has %+v", is.Restarts-before.Restarts, is.DaemonState)
+		}
+		e.converge()
+		e.audit()
 	})
 }

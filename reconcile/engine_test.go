@@ -218,8 +218,12 @@ func TestEngineRefused(t *testing.T) {
 			"Blocked binding/engine: /etc/docker/daemon.json:2: invalid character; it is left alone\n",
 		},
 		"no service manager": {func(d *reconcile.DaemonState) { d.Err = "systemd does not run here" }, nil, "Blocked binding/engine: systemd does not run here\n"},
-		"stopped":            {func(d *reconcile.DaemonState) { d.Active = false }, nil, "Waiting binding/engine: waits for the engine: docker.service does not run\n"},
-		"no restart":         {func(*reconcile.DaemonState) {}, []string{", allowRestart: true", ""}, "Blocked binding/engine: dockerd has to be restarted, and allowRestart is not set: /etc/docker/daemon.json: hosts and its TLS to be set\n"},
+		"another machine that does not answer": {
+			func(d *reconcile.DaemonState) { d.Err, d.Away = "the machine of core does not answer", true }, nil,
+			"Failed binding/engine: the machine of core does not answer\n",
+		},
+		"stopped":    {func(d *reconcile.DaemonState) { d.Active = false }, nil, "Waiting binding/engine: waits for the engine: docker.service does not run\n"},
+		"no restart": {func(*reconcile.DaemonState) {}, []string{", allowRestart: true", ""}, "Blocked binding/engine: dockerd has to be restarted, and allowRestart is not set: /etc/docker/daemon.json: hosts and its TLS to be set\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -103,9 +103,28 @@ func (f Failure) current(now time.Time) bool {
 	return f.Count > 0 && !f.At.After(now) && now.Sub(f.Next) < failureKept
 }
 
-// hint says when it is tried again.
-func (f Failure) hint() string {
-	return "mend what it says: a running watch tries again after " + stamp(f.Next) + ", `certwright apply` at once"
+// hint says what to do about an action that failed, and when it is tried again.
+func (f Failure) hint(of Action) string {
+	var at Location
+	switch a := of.(type) {
+	case Place:
+		at = a.At
+	case Remove:
+		at = a.At
+	}
+	mend := "mend what it says: "
+	if way := inTheWay(at, f.Error); at != (Location{}) && way != "" {
+		mend = way + "; "
+	}
+	return mend + "a running watch tries again " + f.when() + ", `certwright apply` at once"
+}
+
+// when is when watch tries again.
+func (f Failure) when() string {
+	if f.Next.IsZero() {
+		return "now"
+	}
+	return "after " + stamp(f.Next)
 }
 
 func shortened(s string) string {

@@ -346,6 +346,18 @@ func TestWhileItFails(t *testing.T) {
 		if !strings.Contains(why.Next, "it failed, and a running watch tries again after "+again) {
 			t.Errorf("next: %s", why.Next)
 		}
+
+		time.Sleep(time.Hour) // and no watch runs
+		plan = e.plan(reconcile.Scope{})
+		i = slices.IndexFunc(plan.Steps, func(s reconcile.Step) bool { return s.Action.Subject() == "identity/web" })
+		if want := "expires soon; it failed, and a running watch tries again now: it is down"; i < 0 || plan.Steps[i].Why() != want {
+			t.Errorf("an hour later the plan is %v, want %s", plan, want)
+		}
+		for _, b := range reconcile.Assess(e.spec, e.observe(), plan).Bindings {
+			if b.Name == "web" && b.Hint != "mend what it says: a running watch tries again now, `certwright apply` at once" {
+				t.Errorf("an hour later the hint is %q", b.Hint)
+			}
+		}
 	})
 }
 
@@ -365,7 +377,7 @@ func TestNotPlacedNotReloaded(t *testing.T) {
 			if err != nil || !strings.Contains(said(out.Plan, "binding/web"), "place web in /srv/web: it is down; mend what it says: a running watch tries again after") {
 				t.Errorf("%v; it says %v", err, out.Plan.Blocked)
 			}
-			e.unplaced(out, "web", "not as wanted in /srv/web: placed file differs: cert.pem", "apply will place web in /srv/web (placed file differs: cert.pem; it failed, and a running watch tries again after ")
+			e.unplaced(out, "web", "not as wanted in /srv/web: placed files differ: cert.pem, key.pem", "apply will place web in /srv/web (placed files differ: cert.pem, key.pem; it failed, and a running watch tries again after ")
 		}
 		if h.n != 0 || len(x.tries) != 1 {
 			t.Errorf("%d reloads, %d tries", h.n, len(x.tries))

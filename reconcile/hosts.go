@@ -18,12 +18,13 @@ const hostWorkers = 64
 const quick = time.Second
 
 // asking is what is asked of a host.
-type asking struct{ engine, swarm bool }
+type asking struct{ engine, swarm, daemon bool }
 
 // answer is what a host said.
 type answer struct {
 	engine EngineState
 	swarm  Swarm
+	daemon DaemonState
 	late   bool
 }
 
@@ -44,9 +45,12 @@ func (w *World) ask(ctx context.Context, p Providers, look Look, asked map[strin
 		if asked[host].swarm {
 			w.Swarms[host] = a.swarm
 		}
+		if asked[host].daemon {
+			w.Daemons[host] = a.daemon
+		}
 		switch {
 		case a.late:
-			w.Late = append(w.Late, host)
+			w.Late, w.Unread = append(w.Late, host), append(w.Unread, host)
 		case w.Engines[host].Named && a.engine.Err+a.swarm.Err != "" && !w.Daemons[host].cutOff(): // else nobody would bring it back
 			return errors.New(max(a.engine.Err, a.swarm.Err))
 		}
@@ -56,7 +60,7 @@ func (w *World) ask(ctx context.Context, p Providers, look Look, asked map[strin
 
 func (l Look) ask(ctx context.Context, p Providers, host string, what asking) (a answer) {
 	if why, silent := l.Silent[host]; silent {
-		return answer{engine: EngineState{Err: why}, swarm: Swarm{Err: why}}
+		return answer{engine: EngineState{Err: why}, swarm: Swarm{Err: why}, daemon: DaemonState{Err: why, Away: true}}
 	}
 	if l.Patience > 0 {
 		var cancel context.CancelFunc
@@ -70,12 +74,15 @@ func (l Look) ask(ctx context.Context, p Providers, host string, what asking) (a
 		if what.swarm {
 			a.swarm = p.Swarms.Swarm(ctx, host)
 		}
+		if what.daemon {
+			a.daemon = p.daemon(ctx, host)
+		}
 		return nil
 	})
 	if broke != nil {
-		a.engine.Err, a.swarm.Err = broke.Error(), broke.Error()
+		a.engine.Err, a.swarm.Err, a.daemon.Err = broke.Error(), broke.Error(), broke.Error()
 	}
-	a.late = a.engine.Err+a.swarm.Err != "" && errors.Is(ctx.Err(), context.DeadlineExceeded) && l.Patience > 0
+	a.late = a.engine.Err+a.swarm.Err+a.daemon.Err != "" && errors.Is(ctx.Err(), context.DeadlineExceeded) && l.Patience > 0
 	return a
 }
 
@@ -104,7 +111,7 @@ func (a Applier) patience(scope Scope) *patience {
 // met notes who did not answer.
 func (p *patience) met(w World) {
 	for _, host := range w.Late {
-		p.silent[host] = max(w.Engines[host].Err, w.Swarms[host].Err)
+		p.silent[host] = max(w.Engines[host].Err, w.Swarms[host].Err, w.Daemons[host].Err)
 		p.late = append(p.late, host)
 	}
 	for host, e := range w.Engines {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -12,10 +14,15 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/certwright/certwright/providers/memory"
 	"github.com/certwright/certwright/reconcile"
 	"github.com/certwright/certwright/spec"
 )
+
+// butList is every call but that which lists what a host has.
+const butList = "all-but-List"
 
 // fleet is an estate of ten hosts with a server each. A host in slow answers each question after that time, if it is waited
 // for; like a real engine it gives up after ten seconds.
@@ -26,8 +33,9 @@ type fleet struct {
 	text  string // of its spec
 	mu    sync.Mutex
 	slow  map[string]time.Duration
-	mute  map[string]string        // the one call that a host never answers
-	muted bool                     // it was called
+	mute  map[string]string        // the calls that a host never answers, or butList
+	drag  map[string]time.Duration // how long it takes for every call but List
+	muted []string                 // when it was made
 	heavy map[string]time.Duration // how long it takes to write there
 	asked map[string]int
 	done  map[string]time.Time // when the last step of a binding ended
@@ -55,7 +63,7 @@ func firstFleet(t *testing.T, l layout) *fleet {
 	if l.directories {
 		place, mount = "directory: /srv/certs", reconcile.Mount{Type: "bind", Source: "/srv/certs", Destination: "/certs"}
 	}
-	f := &fleet{estate: newEstate(t), slow: map[string]time.Duration{}, mute: map[string]string{}, heavy: map[string]time.Duration{}, asked: map[string]int{}, done: map[string]time.Time{}}
+	f := &fleet{estate: newEstate(t), slow: map[string]time.Duration{}, mute: map[string]string{}, heavy: map[string]time.Duration{}, drag: map[string]time.Duration{}, asked: map[string]int{}, done: map[string]time.Time{}}
 	f.Engines, f.Places, f.ids = f.World, f.World, map[string][]string{}
 	var text strings.Builder
 	text.WriteString("version: 1\nproject: shop\nhosts:\n")
@@ -90,18 +98,27 @@ func (f *fleet) names() (all []string) {
 func (f *fleet) answers(ctx context.Context, host, call string) error {
 	f.mu.Lock()
 	wait := f.slow[host]
-	if f.mute[host] == call {
-		f.muted = true
+	if call != "List" && f.drag[host] > 0 {
+		wait = f.drag[host]
+	}
+	if slices.Contains(strings.Fields(f.mute[host]), call) || f.mute[host] == butList && call != "List" {
+		f.muted = append(f.muted, call)
 		wait = time.Hour
 	}
 	f.mu.Unlock()
+	asker := ctx
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	select {
 	case <-time.After(wait):
 		return nil
+	case <-asker.Done():
+		if call == "Dial" && errors.Is(asker.Err(), context.DeadlineExceeded) { // of a handshake
+			return asker.Err()
+		}
+		return reconcile.Away{Err: errors.New("engine " + host + " does not answer: no answer in time to " + call)}
 	case <-ctx.Done():
-		return errors.New("engine " + host + " does not answer: no answer in time")
+		return reconcile.Away{Err: errors.New("engine " + host + " does not answer: no answer in time to " + call)}
 	}
 }
 
@@ -127,6 +144,13 @@ func (f *fleet) Started(ctx context.Context, host, container string, since time.
 		return time.Time{}, err
 	}
 	return f.Engines.Started(ctx, host, container, since)
+}
+
+func (f *fleet) Ending(ctx context.Context, host, container string) (reconcile.Ending, error) {
+	if err := f.answers(ctx, host, "Ending"); err != nil {
+		return reconcile.Ending{}, err
+	}
+	return f.Engines.Ending(ctx, host, container)
 }
 
 func (f *fleet) CreateVolume(ctx context.Context, host, name string, labels map[string]string) error {
@@ -194,7 +218,7 @@ func (f *fleet) reporting() reconcile.Applier {
 func (f *fleet) wants(state func(host string) reconcile.BindingState) {
 	f.t.Helper()
 	p := f.applier().Providers
-	p.Engines = f
+	p.Engines, p.Places = f, f
 	w, err := reconcile.Observe(f.t.Context(), p, f.spec, reconcile.Look{Probe: true, Couriers: true, Now: time.Now()})
 	if err != nil {
 		f.t.Fatal(err)
@@ -269,7 +293,7 @@ func TestHostThatHangsInTheMiddle(t *testing.T) {
 }
 
 // TestHostThatHangsInOneCall has a host that lists its containers and never answers one of the other calls: the others are done
-// at once where that is asked beside what they need, and after the ten seconds of that one call where they wait for it.
+// at once where that is asked beside what they need, and some seconds later where they would wait for it.
 func TestHostThatHangsInOneCall(t *testing.T) {
 	anew := func(f *fleet) reconcile.Applier { // a directory that is younger than what mounts it
 		for _, name := range f.names() {
@@ -285,14 +309,15 @@ func TestHostThatHangsInOneCall(t *testing.T) {
 		layout layout
 		begin  func(*fleet) reconcile.Applier
 		within time.Duration // the others
+		all    time.Duration
 	}{
-		"Owner":        {firstFleet, layout{}, (*fleet).reporting, 11 * time.Second},
-		"Started":      {steadyFleet, layout{directories: true}, anew, time.Second},
-		"Read":         {steadyFleet, layout{}, (*fleet).renewing, 11 * time.Second},
-		"CreateVolume": {firstFleet, layout{bare: true}, (*fleet).reporting, 11 * time.Second},
-		"Write":        {steadyFleet, layout{}, (*fleet).renewing, time.Second},
-		"Reload":       {steadyFleet, layout{}, (*fleet).renewing, time.Second},
-		"Dial":         {steadyFleet, layout{}, (*fleet).renewing, 11 * time.Second},
+		"Owner":        {firstFleet, layout{}, (*fleet).reporting, 4 * time.Second, 15 * time.Second},
+		"Started":      {steadyFleet, layout{directories: true}, anew, time.Second, 15 * time.Second},
+		"Read":         {steadyFleet, layout{}, (*fleet).renewing, 4 * time.Second, 15 * time.Second},
+		"CreateVolume": {firstFleet, layout{bare: true}, (*fleet).reporting, 4 * time.Second, 21 * time.Second},
+		"Write":        {steadyFleet, layout{}, (*fleet).renewing, time.Second, 21 * time.Second},
+		"Reload":       {steadyFleet, layout{}, (*fleet).renewing, time.Second, 15 * time.Second},
+		"Dial":         {steadyFleet, layout{}, (*fleet).renewing, 4 * time.Second, 15 * time.Second},
 	} {
 		t.Run(call, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -302,7 +327,7 @@ func TestHostThatHangsInOneCall(t *testing.T) {
 				if _, err := a.Converge(t.Context(), reconcile.Scope{}); err != nil {
 					t.Fatal(err)
 				}
-				if !f.muted {
+				if len(f.muted) == 0 {
 					t.Error("it was never called")
 				}
 				for _, name := range f.names() {
@@ -310,12 +335,346 @@ func TestHostThatHangsInOneCall(t *testing.T) {
 						t.Errorf("%s took %s", name, took)
 					}
 				}
-				if took := time.Since(began); took > 41*time.Second {
+				if took := time.Since(began); took > row.all {
 					t.Errorf("all of it took %s", took)
 				}
 			})
 		})
 	}
+}
+
+// TestHostThatAnswersAndThenHangs has a host that lists its containers and answers nothing else: that is found out by one
+// question in each look, of which the others do not wait for the end.
+func TestHostThatAnswersAndThenHangs(t *testing.T) {
+	for name, l := range map[string]layout{"volumes": {}, "directories": {directories: true}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := steadyFleet(t, l)
+				f.mute["h4"] = butList
+				a, began := f.renewing(), time.Now()
+				out, err := a.Converge(t.Context(), reconcile.Scope{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, name := range f.names() {
+					if took := f.done[name].Sub(began); name != "h4" && (took < 0 || took > 4*time.Second) {
+						t.Errorf("%s took %s", name, took)
+					}
+				}
+				if took := time.Since(began); took > 14*time.Second {
+					t.Errorf("all of it took %s", took)
+				}
+				if want := "engine h4 does not answer: no answer in time to Read"; !slices.ContainsFunc(out.Plan.Blocked, func(r reconcile.Refusal) bool {
+					return r.Subject == "binding/h4" && r.State == reconcile.Failed && r.Reason == want
+				}) {
+					t.Errorf("it is not said that %s: %v", want, out.Plan.Blocked)
+				}
+				f.muted, began = nil, time.Now()
+				f.wants(func(host string) reconcile.BindingState {
+					if host == "h4" {
+						return reconcile.Failed
+					}
+					return reconcile.Ready
+				})
+				if took := time.Since(began); took > 10*time.Second || len(f.muted) != 1 {
+					t.Errorf("status took %s, and asked it for %v", took, f.muted)
+				}
+			})
+		})
+	}
+}
+
+// TestHostThatIsSlowAfterItsLists has its turn when the others are done, and all the time that it needs.
+func TestHostThatIsSlowAfterItsLists(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t)
+		f.drag["h4"] = 5 * time.Second
+		a, began := f.renewing(), time.Now()
+		if out, err := a.Converge(t.Context(), reconcile.Scope{}); err != nil || out.Err != nil || !out.Plan.Empty() {
+			t.Fatal(err, out.Err, out.Plan.Steps)
+		}
+		for _, name := range f.names() {
+			if took := f.done[name].Sub(began); (took > 4*time.Second) != (name == "h4") || took < 0 {
+				t.Errorf("%s took %s", name, took)
+			}
+		}
+	})
+}
+
+// TestHostThatHangsAlone has something to ask of one host alone, which does not answer: the others do not wait for it.
+func TestHostThatHangsAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := steadyFleet(t, layout{directories: true})
+		if at := (reconcile.Location{Host: "h4", Dir: "/srv/certs", Machine: true}); !f.DeletePlace(at) {
+			t.Fatalf("there is no %+v", at)
+		}
+		time.Sleep(3 * time.Second)
+		f.converge() // its directory is younger now than what mounts it
+		f.mute["h4"] = "Started"
+		a, began := f.renewing(), time.Now()
+		if _, err := a.Converge(t.Context(), reconcile.Scope{}); err != nil {
+			t.Fatal(err)
+		}
+		if len(f.muted) == 0 {
+			t.Error("it was never called")
+		}
+		for _, name := range f.names() {
+			if took := f.done[name].Sub(began); name != "h4" && (took < 0 || took > 4*time.Second) {
+				t.Errorf("%s took %s", name, took)
+			}
+		}
+	})
+}
+
+// TestSlowHostsAreNotLate has one that takes longer than the others: one question after another, each of which it answers, or no
+// longer than what is three seconds for those that are quick.
+func TestSlowHostsAreNotLate(t *testing.T) {
+	for name, slow := range map[string]func(*fleet){
+		"many questions": func(f *fleet) {
+			for i := range 20 { // of which it is asked eight at once
+				f.create("h4", memory.Container{
+					Container: reconcile.Container{Host: "h4", Name: fmt.Sprint("also", i), Labels: map[string]string{"app": "web"}, Mounts: []reconcile.Mount{{Type: "volume", Name: "certs", Destination: "/certs"}}},
+					Server:    &memory.Server{Port: 443, Cert: "/certs/cert.pem", Key: "/certs/key.pem", Behaviour: memory.Reloads},
+				})
+			}
+			f.read(strings.Replace(f.text, "host: h4, container: web", "host: h4, container: {label: app=web}", 1))
+			f.start()
+			f.drag["h4"] = 2 * time.Second
+		},
+		"all are slow": func(f *fleet) {
+			for _, name := range f.names() {
+				f.drag[name] = 5 * time.Second
+			}
+			f.drag["h4"] = 9 * time.Second
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFleet(t)
+				slow(f)
+				p := f.applier().Providers
+				p.Engines, p.Places = f, f
+				w, err := reconcile.Observe(t.Context(), p, f.spec, reconcile.Look{Probe: true, Couriers: true, Now: time.Now(), Patience: time.Second})
+				if err != nil || len(w.Late) > 0 {
+					t.Errorf("%v is late: %s, %v", w.Late, w.Engines["h4"].Err, err)
+				}
+				for key, s := range w.Served {
+					if s.Err != "" {
+						t.Errorf("%s: %s", key, s.Err)
+					}
+				}
+			})
+		})
+	}
+}
+
+// hasty gives a handshake so much time, and makes others before it, one after the other.
+type hasty struct {
+	reconcile.Prober
+	limit  time.Duration
+	before int
+}
+
+func (h hasty) Probe(ctx context.Context, r reconcile.ProbeRequest) reconcile.Served {
+	for range h.before {
+		dialing, cancel := context.WithTimeout(ctx, h.limit)
+		if conn, err := r.Dial(dialing); err == nil {
+			_ = conn.Close()
+		}
+		cancel()
+	}
+	ctx, cancel := context.WithTimeout(ctx, h.limit)
+	defer cancel()
+	return h.Prober.Probe(ctx, r)
+}
+
+// TestHastyProbes have no more time before a host has made them a way. It is none of its faults, but where nothing answers there
+// the others do not wait for all of them.
+func TestHastyProbes(t *testing.T) {
+	for name, row := range map[string]struct {
+		servers  int // besides the one
+		before   int // handshakes
+		mute     string
+		limit    time.Duration
+		patience time.Duration
+		late     bool
+		within   time.Duration
+	}{
+		"a slow engine":                            {0, 0, "", 5 * time.Second, 0, false, 15 * time.Second},
+		"one that does not answer":                 {40, 0, "Dial", 2 * time.Second, time.Second, true, 5 * time.Second},
+		"one that does not answer a single server": {0, 20, "Dial", 2 * time.Second, time.Second, true, 5 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFleet(t)
+				for i := range row.servers {
+					f.create("h4", memory.Container{
+						Container: reconcile.Container{Host: "h4", Name: fmt.Sprint("also", i), Labels: map[string]string{"app": "web"}, Mounts: []reconcile.Mount{{Type: "volume", Name: "certs", Destination: "/certs"}}},
+						Server:    &memory.Server{Port: 443, Cert: "/certs/cert.pem", Key: "/certs/key.pem", Behaviour: memory.Reloads},
+					})
+				}
+				if row.servers > 0 {
+					f.read(strings.Replace(f.text, "host: h4, container: web", "host: h4, container: {label: app=web}", 1))
+					f.start()
+				}
+				if row.mute == "" {
+					f.drag["h4"] = 7 * time.Second
+				}
+				f.mute["h4"] = row.mute
+				p := f.applier().Providers
+				p.Engines, p.Places, p.Prober = f, f, hasty{f.World, row.limit, row.before}
+				began := time.Now()
+				w, err := reconcile.Observe(t.Context(), p, f.spec, reconcile.Look{Probe: true, Couriers: true, Now: time.Now(), Patience: row.patience})
+				if err != nil || slices.Contains(w.Late, "h4") != row.late || (w.Engines["h4"].Err != "") != row.late {
+					t.Errorf("late: %v, engine: %q, %v", w.Late, w.Engines["h4"].Err, err)
+				}
+				if took := time.Since(began); took > row.within {
+					t.Errorf("it took %s", took)
+				}
+				refused := slices.Collect(maps.Values(w.Served))
+				if n := len(slices.DeleteFunc(refused, func(s reconcile.Served) bool { return s.Err == "" })); !row.late && n != 1 {
+					t.Errorf("%d were not reached, want one", n)
+				}
+			})
+		})
+	}
+}
+
+// slowDisk is one whose places take longer than they are waited for, and end with an error of their own.
+type slowDisk struct {
+	*fleet
+	host string
+	err  error
+	now  func()
+}
+
+func (s slowDisk) Read(ctx context.Context, queries []reconcile.PlaceQuery, couriers bool) []reconcile.PlaceContent {
+	if queries[0].At.Host != s.host {
+		return s.fleet.Read(ctx, queries, couriers)
+	}
+	s.now()
+	return slices.Repeat([]reconcile.PlaceContent{{Err: s.err}}, len(queries))
+}
+
+// TestPlacesThatAreNotRead says of a place what is wrong with it, and blames no engine for what is none of its faults.
+func TestPlacesThatAreNotRead(t *testing.T) {
+	for name, row := range map[string]struct {
+		err  error
+		now  func()
+		want string
+		late bool
+	}{
+		"a disk fails slowly": {errors.New("input/output error"), func() { time.Sleep(20 * time.Second) }, "input/output error", false},
+		"it is given up":      {fmt.Errorf("courier: %w", os.ErrDeadlineExceeded), func() { time.Sleep(20 * time.Second) }, "", true},
+		"it is broken":        {nil, func() { panic("broken") }, "it was not read: certwright is broken here: panic with a string; `--verbose` shows where", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFleet(t)
+				p := f.applier().Providers
+				p.Engines, p.Places = f, slowDisk{f, "h4", row.err, row.now}
+				w, err := reconcile.Observe(t.Context(), p, f.spec, reconcile.Look{Couriers: true, Now: time.Now(), Patience: time.Second})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if late := slices.Contains(w.Late, "h4"); late != row.late || (w.Engines["h4"].Err != "") != row.late {
+					t.Errorf("late: %t, engine: %q", late, w.Engines["h4"].Err)
+				}
+				if got := w.Places[reconcile.Location{Host: "h4", Volume: "certs"}].Err; !row.late && got != row.want {
+					t.Errorf("%q, want %q", got, row.want)
+				}
+			})
+		})
+	}
+}
+
+// TestVolumesOfOneHost makes them side by side, and on so many hosts at once as are asked at once.
+func TestVolumesOfOneHost(t *testing.T) {
+	for name, row := range map[string]struct{ hosts, each, atOnce int }{
+		"many on one":      {1, 30, 30},
+		"one each on many": {80, 1, 64},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := firstFleet(t, layout{bare: true})
+				var hosts, bindings strings.Builder
+				for h := range row.hosts {
+					fmt.Fprintf(&hosts, "  n%d: {context: n%[1]d}\n", h)
+					f.SetEngine(fmt.Sprint("n", h), memory.Engine{})
+					for b := range row.each {
+						fmt.Fprintf(&bindings, "  b%d-%d: {identity: web, host: n%[1]d, volume: certs%[2]d}\n", h, b)
+					}
+				}
+				f.read("version: 1\nproject: shop\nhosts:\n" + hosts.String() + "cas: {internal: {local: {}}}\nidentities:\n  web: {ca: internal, names: [web]}\nbindings:\n" + bindings.String())
+				made := &making{fleet: f}
+				a := f.applier()
+				a.Engines = made
+				if out, err := a.Converge(t.Context(), reconcile.Scope{}); err != nil || out.Err != nil {
+					t.Fatal(err, out.Err)
+				}
+				if made.all != row.hosts*row.each || made.most != row.atOnce {
+					t.Errorf("%d volumes, %d at once, want %d", made.all, made.most, row.atOnce)
+				}
+			})
+		})
+	}
+}
+
+// making counts the volumes that are made at once.
+type making struct {
+	*fleet
+	now, most, all int
+}
+
+func (m *making) CreateVolume(ctx context.Context, host, name string, labels map[string]string) error {
+	m.mu.Lock()
+	m.all, m.now = m.all+1, m.now+1
+	m.most = max(m.most, m.now)
+	m.mu.Unlock()
+	time.Sleep(time.Second)
+	m.mu.Lock()
+	m.now--
+	m.mu.Unlock()
+	return m.fleet.CreateVolume(ctx, host, name, labels)
+}
+
+// TestManyOnAHostThatHangs has more servers there than are dialled at once, and more steps than one: none is asked about that
+// comes after the first that gave no answer.
+func TestManyOnAHostThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t)
+		for i := range 20 {
+			f.create("h4", memory.Container{
+				Container: reconcile.Container{Host: "h4", Name: fmt.Sprint("also", i), Labels: map[string]string{"app": "web"}, Mounts: []reconcile.Mount{{Type: "volume", Name: "certs", Destination: "/certs"}}},
+				Server:    &memory.Server{Port: 443, Cert: "/certs/cert.pem", Key: "/certs/key.pem", Behaviour: memory.Reloads},
+			})
+		}
+		f.read(strings.Replace(f.text, "host: h4, container: web", "host: h4, container: {label: app=web}", 1))
+		f.mute["h4"] = "Dial"
+		f.start()
+		began := time.Now()
+		f.wants(func(host string) reconcile.BindingState {
+			if host == "h4" {
+				return reconcile.Failed
+			}
+			return reconcile.Ready
+		})
+		if took := time.Since(began); took > 10*time.Second || len(f.muted) > 8 {
+			t.Errorf("%d questions took %s", len(f.muted), took)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		f := firstFleet(t, layout{bare: true})
+		f.read(f.text + "  more: {identity: web, host: h4, directory: /srv/more}\n")
+		f.mute["h4"] = "CreateVolume Write"
+		a := f.reporting()
+		if _, err := a.Converge(t.Context(), reconcile.Scope{}); err != nil {
+			t.Fatal(err)
+		}
+		if slices.Contains(f.muted, "Write") || len(f.muted) == 0 {
+			t.Errorf("it was asked for %v", f.muted)
+		}
+	})
 }
 
 // TestAbsentHosts has a watch that does not wait again and again for a host that hangs, and asks it when it is due, or when
@@ -391,5 +750,81 @@ func TestHostThatLeft(t *testing.T) {
 		}) {
 			t.Errorf("nothing is said of it: %v", out.Plan.Waiting)
 		}
+		if hint := out.Plan.Waiting[0].Hint; !strings.Contains(hint, "`certwright forget h9`") {
+			t.Errorf("hint %q", hint)
+		}
+		st, err := f.Load(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		st = st.Clone()
+		if got := st.ForeignHosts(f.spec); !slices.Equal(got, []string{"h9"}) {
+			t.Errorf("the spec has not: %v", got)
+		}
+		if left := st.ForgetHost("h9"); !slices.Equal(left, []string{"h9: volume certs (h9)"}) {
+			t.Errorf("left %v", left)
+		}
+		if err := f.Commit(t.Context(), st); err != nil {
+			t.Fatal(err)
+		}
+		if out := f.converge(); len(out.Plan.Waiting) > 0 || !out.Plan.Empty() {
+			t.Errorf("it is not forgotten:\n%s", text(out.Plan))
+		}
+	})
+}
+
+// TestHostsThatLeft has most hosts leave the spec with what is on them: nothing can be cleared there, so that is not refused as
+// too much, and no key is forgotten.
+func TestHostsThatLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t)
+		identities, spec := "", f.text
+		for _, name := range f.names() {
+			identities += "  " + name + ": {ca: internal, names: [web]}\n"
+			spec = strings.Replace(spec, name+": {identity: web", name+": {identity: "+name, 1)
+		}
+		spec = strings.Replace(spec, "  web: {ca: internal, names: [web]}\n", identities, 1)
+		f.read(spec)
+		f.converge()
+		for _, name := range f.names()[1:] {
+			f.SetEngine(name, memory.Engine{Down: "the spec has no such host any more"})
+			for line := range strings.Lines(spec) {
+				if strings.HasPrefix(line, "  "+name+": ") {
+					spec = strings.Replace(spec, line, "", 1)
+				}
+			}
+		}
+		f.read(spec)
+		if out := f.converge(); len(out.Plan.Blocked) > 0 || len(out.Plan.Waiting) != 9 {
+			t.Errorf("%s", text(out.Plan))
+		}
+		if kept := f.load().Identities; len(kept) != len(f.names()) {
+			t.Errorf("%d identities are left, of what is still in use on hosts that may come back", len(kept))
+		}
+		f.wants(func(string) reconcile.BindingState { return reconcile.Ready })
+	})
+}
+
+// TestBindingOfAHostThatLeft moves the binding of a host that is gone to another one, where it is Ready.
+func TestBindingOfAHostThatLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t)
+		f.SetEngine("h9", memory.Engine{Down: "it is gone"})
+		f.SetEngine("new", memory.Engine{})
+		f.read(strings.NewReplacer("  h9: {context: h9}\n", "  new: {context: new}\n", "host: h9, ", "host: new, ").Replace(f.text))
+		f.ids["h9"] = nil
+		f.create("h9", memory.Container{
+			Container: reconcile.Container{Host: "new", Name: "web", Mounts: []reconcile.Mount{{Type: "volume", Name: "certs", Destination: "/certs"}}},
+			Server:    &memory.Server{Port: 443, Cert: "/certs/cert.pem", Key: "/certs/key.pem", Behaviour: memory.Reloads},
+		})
+		for range 2 {
+			f.converge()
+			f.start()
+		}
+		out := f.converge()
+		if d := cmp.Diff("Waiting place/h9: volume certs: the binding has another place now, but it is gone\n", text(out.Plan)); d != "" {
+			t.Errorf("-want +got:\n%s", d)
+		}
+		f.wants(func(string) reconcile.BindingState { return reconcile.Ready })
 	})
 }

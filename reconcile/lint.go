@@ -25,10 +25,11 @@ type KeyFile struct {
 	Path string // absolute
 	What string // is in it, in words
 	Mode uint32 // permission bits
+	Err  string // why they could not be looked at
 }
 
 // Lint looks a spec and a world over for what no plan and no state shows: it says what will be regretted, in the order of the
-// spec, beside the Warnings that the spec has already. It is pure. What the world does not have, it says nothing about.
+// spec, beside the Warnings that the spec has already. It is pure. What the world does not have, Unseen is about.
 func Lint(s *spec.Spec, w World) []Finding {
 	l := &linter{view: newView(s, &w)}
 	for i := range s.Identities {

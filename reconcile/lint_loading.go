@@ -47,8 +47,6 @@ var hangsUp = map[string]string{
 // insteadOfHUP is what makes a server that takes a HUP for something else read its files again.
 func insteadOfHUP(image string) string {
 	switch p, _, known := spec.PresetOfImage(image); {
-	case image == "mongo":
-		return "{exec: [mongosh, --eval, 'db.adminCommand({rotateCertificates: 1})']}"
 	case !known || p.Act.Restart:
 		return "restart"
 	default:
@@ -62,8 +60,14 @@ func (l *linter) loading(b *spec.Binding) {
 	if l.serverOf(b) != nil && b.Probe == nil && b.Consumer != nil {
 		l.find(subject, "add `probe: {port: PORT}`", "nothing looks whether its consumer has loaded what is placed: it has no probe")
 	}
+	if why, hint := l.hidden(b); why != "" {
+		l.find(subject, hint, "%s", why)
+	}
 	for _, c := range l.consumers(b) {
 		preset, is := presetOf(c)
+		if is && l.serverOf(b) != nil && !slices.ContainsFunc(b.Files, func(f spec.File) bool { return f.Content.HoldsKey() }) {
+			l.find(subject, "add `NAME: key` to its `files`", "%s is given a certificate and no key, and its %s wants both", c.Name, preset.Name)
+		}
 		known, image := preset.Name, spec.ImageName(c.Image)
 		live := is && !preset.Act.None && !preset.Act.Restart // it takes new files up when it is told
 		for _, r := range b.Reload {
@@ -75,6 +79,9 @@ func (l *linter) loading(b *spec.Binding) {
 			case r.Signal == "HUP" && hangsUp[image] != "":
 				l.find(subject, "`reload: "+insteadOfHUP(image)+"`", "%s %s at a HUP", c.Name, hangsUp[image])
 			}
+		}
+		if signal, rung := l.fatal(b, c); signal != "" && hangsUp[image] == "" {
+			l.find(subject, insteadOf(rung, c), "%s ended when it was sent %s the last time: who was connected was cut off", c.Name, signal)
 		}
 		if known == "postgres" && b.Identity != nil {
 			l.postgres(b, c)

@@ -280,6 +280,12 @@ func TestLint(t *testing.T) {
 		do   func(s *set)
 		want string
 	}{
+		"a certificate without a key": {
+			func(s *set) {
+				s.edit("directory: /srv/web", "directory: /srv/web\n    files: {cert.pem: fullchain, key.pem: ca}")
+			},
+			"binding/web: shop-web-1 is given a certificate and no key, and its nginx wants both\n",
+		},
 		"name of the service": {func(s *set) { s.edit("[web, web.front]", "[web.front]") }, "binding/web: it answers to web, which its certificate does not have\n"},
 		"no name at all":      {func(s *set) { s.edit("[web, web.front]", "[localhost]") }, "binding/web: it answers to web, web.front, which its certificate does not have\n"},
 		"an alias": {func(s *set) {
@@ -411,6 +417,9 @@ func TestLint(t *testing.T) {
 				Name: "dev", Mounts: []reconcile.Mount{{Type: "bind", Source: "/srv", Destination: "/x"}},
 			}}}
 		}, "file /srv/.certwright: the store is in what dev mounts at /x: who breaks into that has it\n"},
+		"a server on its loopback": {func(s *set) {
+			s.w.Served["web/1"] = reconcile.Served{Serial: "1", Within: true}
+		}, "binding/web: shop-web-1 listens on its loopback alone: nobody but itself reaches it\n"},
 		"somebody's key for everybody": {func(s *set) {
 			s.w.Places[webPlace] = reconcile.PlaceState{Exists: true, Files: map[string]reconcile.FileState{"key.pem": {Kind: reconcile.KindFile, Mode: 0o644}}}
 		}, "binding/web: key.pem in /srv/web holds a key and can be read by everybody (mode 0644)\n"},
@@ -542,4 +551,81 @@ func sha1Of(t *testing.T) []byte {
 		t.Fatal(err)
 	}
 	return der
+}
+
+// TestLintUnseen has set-ups of which something could not be looked at. What is not there is nothing to look at.
+func TestLintUnseen(t *testing.T) {
+	for name, row := range map[string]struct {
+		do   func(s *set)
+		want string
+	}{
+		"all was seen":                        {func(*set) {}, ""},
+		"a container that does not exist yet": {func(s *set) { s.edit("container: joe", "container: jane") }, ""},
+		"an engine": {
+			func(s *set) { s.w.Engines["local"] = reconcile.EngineState{Err: "nobody answers"} },
+			"host/local: its containers could not be looked at: nobody answers; mend that, and run lint again\n",
+		},
+		"a Swarm": {
+			func(s *set) { s.w.Swarms["local"] = reconcile.Swarm{Err: "this node is no manager"} },
+			"host/local: its Swarm could not be looked at: this node is no manager; mend that, and run lint again\n",
+		},
+		"a dockerd": {
+			func(s *set) {
+				s.w.Daemons = map[string]reconcile.DaemonState{"local": {Err: "there is no systemd", Hint: "run it there"}}
+			},
+			"host/local: its dockerd could not be looked at: there is no systemd; run it there\n",
+		},
+		"a certificate": {
+			func(s *set) {
+				s.from(nil, nil, nil)
+				s.w.From["web"] = reconcile.FromState{Err: "no such file"}
+			},
+			"identity/web: its certificate could not be looked at: no such file; mend that, and run lint again\n",
+		},
+		"a place": {
+			func(s *set) {
+				s.w.Places[reconcile.Location{Host: "local", Dir: "/srv/web"}] = reconcile.PlaceState{Err: "permission denied"}
+			},
+			"binding/web: what is in /srv/web could not be looked at: permission denied; mend that, and run lint again\n",
+		},
+		"a place out of reach": {
+			func(s *set) {
+				s.w.Places[reconcile.Location{Host: "local", Volume: "db-certs"}] = reconcile.PlaceState{Err: "it wants a courier", Beyond: true}
+			},
+			"binding/db: what is in volume db-certs could not be looked at: it wants a courier; run lint without --no-couriers\n",
+		},
+		"a place that is not known": {
+			func(s *set) { s.container(3).Mounts = nil },
+			"binding/joe: what is placed could not be looked at: /certs in joe is not on a mount and would be lost with the container; mount a directory or a volume at /certs\n",
+		},
+		"what is served": {
+			func(s *set) { s.w.Served["web/1"] = reconcile.Served{Err: "connection refused"} },
+			"binding/web: what shop-web-1 serves could not be looked at: connection refused; `certwright why web` says what keeps it from being served\n",
+		},
+		"what nobody reaches, which is found": {
+			func(s *set) { s.w.Served["web/1"] = reconcile.Served{Err: "connection refused", Within: true} }, "",
+		},
+		"the mode of a file": {
+			func(s *set) {
+				s.w.KeyFiles = []reconcile.KeyFile{{Path: "/srv/pass", What: "a password", Err: "permission denied"}}
+			},
+			"file /srv/pass: who can read a password could not be looked at: permission denied; mend that, and run lint again\n",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := cleanSet(t)
+			row.do(s)
+			parsed, err := spec.Parse([]spec.Input{{Name: "tls.yaml", Data: []byte(s.yaml)}}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got strings.Builder
+			for _, f := range reconcile.Unseen(parsed, s.w) {
+				fmt.Fprintf(&got, "%s: %s; %s\n", f.Subject, f.Reason, f.Hint)
+			}
+			if d := cmp.Diff(row.want, got.String()); d != "" {
+				t.Errorf("(-want +got)\n%s", d)
+			}
+		})
+	}
 }

@@ -15,10 +15,20 @@ const trusted = time.Hour
 // zero value is ready; nil remembers nothing.
 type Memory struct {
 	places map[Location]sight
+	broken bool // the store, when it was written last
 
 	mu     sync.Mutex // guards what follows
 	absent map[string]absence
 }
+
+// keeps remembers whether the store could be written.
+func (m *Memory) keeps(could bool) {
+	if m != nil {
+		m.broken = !could
+	}
+}
+
+func (m *Memory) unkept() bool { return m != nil && m.broken }
 
 // sight is one place as it was read.
 type sight struct {

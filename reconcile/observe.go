@@ -18,6 +18,7 @@ type Look struct {
 	Probe    bool              // the wire is looked at
 	Only     []string          // bindings to probe; empty for all
 	Known    bool              // there was a store: one that is not there is lost; so only those bindings need be looked at
+	Strays   bool              // certificates in other files of places are looked at
 	Memory   *Memory           // of places that were read before; nil reads all of them
 	Patience time.Duration     // how long a host may take to answer; as long as its engine may when zero
 	Silent   map[string]string // hosts that are not asked, and why
@@ -54,13 +55,13 @@ func Observe(ctx context.Context, p Providers, s *spec.Spec, look Look) (World, 
 
 func observe(ctx context.Context, p Providers, s *spec.Spec, look Look) (World, error) {
 	w := World{
-		Now: look.Now, Built: p.Built, Courier: look.Couriers, Only: look.only(), Unknown: map[string]string{}, Engines: map[string]EngineState{}, Swarms: map[string]Swarm{}, Daemons: map[string]DaemonState{}, Places: map[Location]PlaceState{}, Started: map[string]time.Time{}, Served: map[string]Served{},
+		Now: look.Now, Built: p.Built, Courier: look.Couriers, Only: look.only(), Unknown: map[string]string{}, Engines: map[string]EngineState{}, Swarms: map[string]Swarm{}, Daemons: map[string]DaemonState{}, Places: map[Location]PlaceState{}, Started: map[string]time.Time{}, Endings: map[string]Ending{}, Served: map[string]Served{},
 		From: map[string]FromState{}, Brought: map[string]BroughtState{}, Pairs: map[string]FromState{}, Outside: map[string]RootsState{}, Roots: map[string][][]byte{}, Owners: map[string]Owner{},
 	}
 	if err := w.list(ctx, p, s, look); err != nil {
 		return w, err
 	}
-	o := &observer{view: newView(s, &w), p: p, look: look}
+	o := &observer{view: newView(s, &w), p: p, look: look, left: map[string]bool{}}
 	// The store and the places are read side by side: neither needs the other, and both take their time.
 	loaded := make(chan error, 1)
 	go func() { loaded <- w.load(ctx, p, s) }()
@@ -90,6 +91,7 @@ func observe(ctx context.Context, p Providers, s *spec.Spec, look Look) (World, 
 		o.probes(ctx)
 		o.advice(ctx)
 	}
+	o.endings(ctx)
 	return w, nil
 }
 
@@ -179,6 +181,8 @@ type observer struct {
 	*view
 	p    Providers
 	look Look
+	left map[string]bool // hosts that are away since they were listed
+	seen bool            // places were read
 }
 
 func (o *observer) roots() error {

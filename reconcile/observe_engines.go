@@ -12,7 +12,7 @@ func (w *World) list(ctx context.Context, p Providers, s *spec.Spec, look Look) 
 	asked := map[string]asking{}
 	want := func(host string, engine, swarm bool) {
 		if a := asked[host]; engine || swarm {
-			asked[host] = asking{a.engine || engine, a.swarm || swarm}
+			asked[host] = asking{a.engine || engine, a.swarm || swarm, a.daemon}
 		}
 	}
 	for i := range s.Bindings {
@@ -20,8 +20,9 @@ func (w *World) list(ctx context.Context, p Providers, s *spec.Spec, look Look) 
 		if !look.has(b) {
 			continue
 		}
-		if b.Place.Engine != nil {
-			w.askDaemon(ctx, p, b.Host.Name)
+		if a := asked[b.Host.Name]; b.Place.Engine != nil {
+			a.daemon = true
+			asked[b.Host.Name] = a
 		}
 		want(b.Host.Name, b.Consumer != nil || needsEngine(b), b.Place.Swarm())
 		for _, h := range s.Hosts {
@@ -32,16 +33,12 @@ func (w *World) list(ctx context.Context, p Providers, s *spec.Spec, look Look) 
 	return w.ask(ctx, p, look, asked)
 }
 
-// askDaemon finds out about a dockerd, once.
-func (w *World) askDaemon(ctx context.Context, p Providers, host string) {
-	if _, done := w.Daemons[host]; done {
-		return
-	}
+// daemon finds out about a dockerd.
+func (p Providers) daemon(ctx context.Context, host string) DaemonState {
 	if p.Daemons == nil {
-		w.Daemons[host] = DaemonState{Err: "dockerd cannot be restarted from here", Hint: "run certwright on the machine of the engine"}
-		return
+		return DaemonState{Err: "dockerd cannot be restarted from here", Hint: "run certwright on the machine of the engine"}
 	}
-	w.Daemons[host] = p.Daemons.Daemon(ctx, host)
+	return p.Daemons.Daemon(ctx, host)
 }
 
 // listLeft asks the engines of places that left the spec. A directory needs no engine to be written, but to be
@@ -59,10 +56,10 @@ func (w *World) listLeft(ctx context.Context, p Providers, s *spec.Spec, look Lo
 	}
 	asked := map[string]asking{}
 	for at := range w.State.Places {
-		if at.ofDaemon() {
-			w.askDaemon(ctx, p, at.Host)
-		}
 		a := asked[at.Host]
+		if _, done := w.Daemons[at.Host]; !done && at.OfDaemon() {
+			a.daemon = true
+		}
 		if _, done := w.Engines[at.Host]; !done && !wanted[at] {
 			a.engine = true
 		}

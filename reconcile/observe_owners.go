@@ -2,8 +2,7 @@ package reconcile
 
 import (
 	"context"
-	"maps"
-	"slices"
+	"sync"
 )
 
 // owners finds the users that must be able to read the files. What a container's image says of its users cannot
@@ -38,20 +37,22 @@ func (o *observer) owners(ctx context.Context) {
 			}
 		}
 	}
-	keys := slices.Sorted(maps.Keys(asked))
-	found, errs := make([]Owner, len(keys)), make([]error, len(keys))
-	_ = inWorkers(hostWorkers, len(keys), func(i int) error {
-		q := asked[keys[i]]
-		found[i], errs[i] = guarded(o.p, func() (Owner, error) { return o.p.Engines.Owner(ctx, q.host, q.container, q.user) })
-		return nil
-	})
-	for i, key := range keys {
-		if errs[i] != nil {
-			o.w.Unknown[key] = errs[i].Error()
-			continue
-		}
-		o.w.Owners[key] = found[i]
+	var questions []question
+	var mu sync.Mutex
+	for key, q := range Sorted(asked) {
+		questions = append(questions, only(q.host, "the users of a container", func(ctx context.Context) error {
+			found, err := guarded(o.p, func() (Owner, error) { return o.p.Engines.Owner(ctx, q.host, q.container, q.user) })
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				o.w.Unknown[key] = err.Error()
+			} else {
+				o.w.Owners[key] = found
+			}
+			return err
+		}))
 	}
+	o.ask(ctx, hostWorkers, questions)
 }
 
 // ownerQuery is about a user of a container.

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/certwright/certwright/spec"
@@ -16,7 +18,7 @@ type reading struct {
 	contents []PlaceContent
 }
 
-// read reads every place of the bindings, all in one call.
+// read reads every place of the bindings, those of each host in one call.
 func (o *observer) read(ctx context.Context) reading {
 	var r reading
 	seen := map[Location]bool{}
@@ -42,11 +44,53 @@ func (o *observer) read(ctx context.Context) reading {
 			for i, f := range l.list {
 				names[i] = f.Name
 			}
-			r.queries, r.lists = append(r.queries, PlaceQuery{At: l.at, Files: names, Seen: o.look.Memory.of(l.at, b, o.w.Now)}), append(r.lists, l.list)
+			r.queries, r.lists = append(r.queries, PlaceQuery{At: l.at, Files: names, Seen: o.look.Memory.of(l.at, b, o.w.Now), Strays: o.look.Strays}), append(r.lists, l.list)
 		}
 	}
-	r.contents = o.p.Places.Read(ctx, r.queries, o.look.Couriers)
+	byHost := map[string][]int{}
+	for i, q := range r.queries {
+		byHost[q.At.Host] = append(byHost[q.At.Host], i)
+	}
+	r.contents = slices.Repeat([]PlaceContent{{Err: errUnread}}, len(r.queries))
+	var questions []question
+	for host, members := range Sorted(byHost) {
+		questions = append(questions, only(host, "the files of its places", func(ctx context.Context) error {
+			err := o.p.guard(func() error {
+				return r.fill(members, func(queries []PlaceQuery) []PlaceContent { return o.p.Places.Read(ctx, queries, o.look.Couriers) })
+			})
+			r.unread(members, err)
+			return err
+		}))
+	}
+	o.ask(ctx, 1, questions)
+	o.seen = true
 	return r
+}
+
+// errUnread is of a place whose host gave no answer.
+var errUnread = errors.New("it was not read")
+
+// unread has those of some places that were not read say why.
+func (r *reading) unread(members []int, err error) {
+	for _, i := range members {
+		if err != nil && errors.Is(r.contents[i].Err, errUnread) {
+			r.contents[i].Err = fmt.Errorf("%w: %w", errUnread, err)
+		}
+	}
+}
+
+// fill puts the answers to some of the queries in their places. Its error is all of theirs.
+func (r *reading) fill(members []int, ask func([]PlaceQuery) []PlaceContent) error {
+	queries := make([]PlaceQuery, len(members))
+	for n, i := range members {
+		queries[n] = r.queries[i]
+	}
+	var errs []error
+	for n, c := range ask(queries) {
+		r.contents[members[n]] = c
+		errs = append(errs, c.Err)
+	}
+	return errors.Join(errs...)
 }
 
 // places understands what was read.
@@ -87,7 +131,7 @@ func (o *observer) places(ctx context.Context, r reading) error {
 func (o *observer) decode(list []spec.File, c PlaceContent) PlaceState {
 	p := PlaceState{
 		Exists: c.Exists, Dir: c.Dir, Born: c.Born, Mark: c.Mark, Layout: c.Layout, Generation: c.Generation,
-		Files: make(map[string]FileState, len(c.Files)),
+		Files: make(map[string]FileState, len(c.Files)), Strays: c.Strays,
 	}
 	if c.Err != nil {
 		p.Err, p.Beyond = c.Err.Error(), errors.Is(c.Err, ErrNotHere)

@@ -36,7 +36,7 @@ func (s Step) Why() string {
 	if s.Failed.Count > 1 {
 		times = fmt.Sprintf("it failed %d times", s.Failed.Count)
 	}
-	return fmt.Sprintf("%s; %s, and a running watch tries again after %s: %s", s.Reason, times, stamp(s.Failed.Next), s.Failed.Error)
+	return fmt.Sprintf("%s; %s, and a running watch tries again %s: %s", s.Reason, times, s.Failed.when(), s.Failed.Error)
 }
 
 // Refusal is something certwright will not, or cannot yet, do.
@@ -47,6 +47,7 @@ type Refusal struct {
 	// State is what it makes of a binding: Blocked, Contested, Stale or Failed; in Plan.Waiting it is Waiting, or
 	// Unverified for what could not be looked at.
 	State BindingState
+	Until time.Time // when certwright does it by itself; zero for never, and where nobody knows
 }
 
 // Empty reports whether there is nothing to do.
@@ -54,6 +55,16 @@ func (p Plan) Empty() bool { return len(p.Steps) == 0 }
 
 // undone are the steps that are to be done now, and those that are left for later.
 func (p Plan) undone() []Step { return slices.Concat(p.Steps, p.Later) }
+
+// until is when something that is refused about one of some subjects is done by itself, the first of it; zero for never.
+func (p Plan) until(subjects ...string) (first time.Time) {
+	for _, r := range slices.Concat(p.Blocked, p.Waiting) {
+		if slices.Contains(subjects, r.Subject) && !r.Until.IsZero() && (first.IsZero() || r.Until.Before(first)) {
+			first = r.Until
+		}
+	}
+	return first
+}
 
 // blocked is why a subject is blocked, or "".
 func (p Plan) blocked(subject string) string {
@@ -125,6 +136,8 @@ type Place struct {
 	Binding string
 	At      Location
 	Adopt   bool
+	// Backups is where what is adopted is kept; "" is beside it.
+	Backups string
 	// InPlace says that consumers mount single files of it, so that inodes must stay.
 	InPlace bool
 	// Revert says that someone else changed what certwright had written.
@@ -250,6 +263,9 @@ func (a Place) String() string {
 	}
 	if a.Adopt {
 		s += ", keeping what is there as a backup"
+		if a.Backups != "" {
+			s += " in " + a.Backups
+		}
 	}
 	if a.InPlace {
 		s += ", written in place"

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -12,16 +13,16 @@ import (
 	"github.com/certwright/certwright/spec"
 )
 
-// As many handshakes are under way at once.
-const probeWorkers = 32
+// As many handshakes are under way at once, and with each of many hosts.
+const (
+	probeWorkers       = 32
+	probeWorkersOfHost = 8
+)
 
 // probes looks at the wire: every running consumer of every binding that says how.
 func (o *observer) probes(ctx context.Context) {
-	type job struct {
-		key string
-		req ProbeRequest
-	}
-	var jobs []job
+	var questions []question
+	var mu sync.Mutex
 	clients := newClients(o.p, o.view)
 	var bindings []*spec.Binding
 	for i := range o.s.Bindings {
@@ -31,6 +32,11 @@ func (o *observer) probes(ctx context.Context) {
 	}
 	ways, recall := o.reach(ctx, o.p, bindings, o.look.Couriers)
 	defer recall()
+	for host, err := range Sorted(ways.err) {
+		if away := (Away{}); errors.As(err, &away) {
+			o.leave(host, away.Error())
+		}
+	}
 	for _, b := range bindings {
 		for _, c := range o.consumers(b) {
 			c = ways.to(c)
@@ -39,29 +45,53 @@ func (o *observer) probes(ctx context.Context) {
 			} else if c.Running() {
 				req := o.request(o.p, b, c, o.w.State, o.look.Couriers)
 				clients.add(&req, b, o.w.State)
-				jobs = append(jobs, job{TargetKey(b.Name, c), req})
+				questions = append(questions, o.knock(TargetKey(b.Name, c), c.Host, req, &mu))
 			}
 		}
 	}
-	var mu sync.Mutex
-	_ = inWorkers(probeWorkers, len(jobs), func(i int) error {
-		served := probe(ctx, o.p, jobs[i].req)
+	o.ask(ctx, max(probeWorkers/(1+len(o.s.Hosts)), probeWorkersOfHost), questions)
+}
+
+// knock is the handshakes with one target as a question to its host, which is away where nothing leads to the target because
+// of that. What is given up shows nothing.
+func (o *observer) knock(key, host string, req ProbeRequest, mu *sync.Mutex) question {
+	return question{host, "the way to a port", func(v *visit) error {
+		var away error
+		dial := req.Dial
+		req.Dial = func(ctx context.Context) (conn net.Conn, err error) {
+			_ = v.asks(func(context.Context) error {
+				conn, err = dial(ctx)
+				return err
+			})
+			if is := (Away{}); errors.As(err, &is) {
+				mu.Lock()
+				defer mu.Unlock()
+				away = is
+			}
+			return conn, err
+		}
+		served := probe(v.ctx, o.p, req)
 		mu.Lock()
 		defer mu.Unlock()
-		o.w.Served[jobs[i].key] = served
+		if away != nil || v.ctx.Err() != nil {
+			return cmp.Or(away, v.ctx.Err())
+		}
+		o.w.Served[key] = served
 		return nil
-	})
+	}}
 }
 
 // probe makes the handshakes of one request, and tells a server that is out of reach from one that is down.
 func probe(ctx context.Context, p Providers, req ProbeRequest) Served {
-	beyond := false
+	beyond, within, late := false, false, false
 	dial := req.Dial
 	req.Dial = func(ctx context.Context) (net.Conn, error) {
 		conn, err := dial(ctx)
 		if errors.Is(err, ErrNotHere) {
 			beyond = true
 		}
+		late = late || errors.Is(err, context.DeadlineExceeded)
+		_, within = conn.(Within)
 		return conn, err
 	}
 	served, err := guarded(p, func() (Served, error) { return p.Prober.Probe(ctx, req), nil })
@@ -69,7 +99,7 @@ func probe(ctx context.Context, p Providers, req ProbeRequest) Served {
 		served.Err = err.Error()
 	}
 	served.At, served.Address, served.NoClient = req.Now, req.Address, req.Good == nil
-	served.Unreachable = served.Unreachable || beyond
+	served.Unreachable, served.Within, served.Late = served.Unreachable || beyond, within, late
 	return served
 }
 

@@ -54,6 +54,8 @@ var (
 	ErrForeign = errors.New("not made by certwright")
 	// ErrNotHere: the files are on another machine and no courier can be started there.
 	ErrNotHere = errors.New("out of reach")
+	// ErrExited: a container was sent a signal, and ended.
+	ErrExited = errors.New("the container exited on it")
 	// ErrRefused: a CA was asked, and will not issue this. Another answer needs another question, or hours.
 	ErrRefused = errors.New("refused")
 	// ErrOtherKey: what a CA kept a key for is over, since the identity is not to have that key again.
@@ -85,8 +87,8 @@ func ParseRetryAfter(header string, now time.Time) time.Duration {
 // Unwrap gives the error itself.
 func (e RetryAfter) Unwrap() error { return e.Err }
 
-// Away is an error of a CA that gave no answer at all. As after a RetryAfter, it is of no use to ask it for something else
-// in the same pass.
+// Away is an error of a CA that gave no answer at all, or of a host that gave none within a question's time limit: its text says
+// which question. As after a RetryAfter, it is of no use to ask for something else in the same pass.
 type Away struct{ Err error }
 
 func (e Away) Error() string { return e.Err.Error() }
@@ -97,7 +99,7 @@ func (e Away) Unwrap() error { return e.Err }
 // Store keeps the State.
 type Store interface {
 	// Load returns the state as it was last committed, or ErrNoStore. Damaged, foreign or undecryptable state is
-	// any other error, and never an empty state.
+	// any other error, and never an empty state. It may be given to others as well: who changes it changes a Clone.
 	Load(ctx context.Context) (State, error)
 	// Commit makes s the state. When it returns nil, s is durable; when it returns an error, either the old or the
 	// new state is there, whole. Committing the same state again succeeds. A first state without an installation
@@ -236,6 +238,8 @@ type PlaceQuery struct {
 	Files []string
 	// Seen is the Evidence that came with an answer that is still at hand, "" where there is none. Nil asks for no Evidence.
 	Seen *Evidence
+	// Strays asks for certificates in other files of the place as well.
+	Strays bool
 }
 
 // Evidence is what directories and files of a place show without being read: a place of the same Evidence holds the same. ""
@@ -252,6 +256,7 @@ type PlaceContent struct {
 	Layout     spec.Layout
 	Generation fs.FileMode
 	Files      map[string]FileContent // every name asked for
+	Strays     []Stray                // where they were asked for, of the first files by name
 	Evidence   Evidence               // where it was asked for; that of the query when nothing has changed, and then nothing else is said
 }
 
@@ -272,6 +277,8 @@ type Unit struct {
 	Layout  spec.Layout
 	InPlace bool
 	Adopt   bool
+	// Backups is the directory that what is adopted goes into, by the time; "" keeps it in the place.
+	Backups string
 	Files   []UnitFile
 	// Old names files of an earlier unit of ours there that are no longer wanted.
 	Old []string
@@ -294,7 +301,8 @@ type Removal struct {
 	Files []string
 }
 
-// Engines are the Docker engines by host name.
+// Engines are the Docker engines by host name. What an engine did not answer in time is an Away, here and of Places. Where a
+// context ends by its deadline, or by context.DeadlineExceeded as its cause, methods return within a second or two.
 type Engines interface {
 	// List returns the containers and volumes of a host in a number of calls that does not depend on how many
 	// there are. An engine that does not answer is an EngineState with Err.
@@ -303,15 +311,20 @@ type Engines interface {
 	Owner(ctx context.Context, host, container, user string) (Owner, error)
 	// Started is when a container started last, or when it did once where that is not before since: it never starts earlier.
 	Started(ctx context.Context, host, container string, since time.Time) (time.Time, error)
+	// Ending is how a container that exited did.
+	Ending(ctx context.Context, host, container string) (Ending, error)
 	// CreateVolume makes a volume; one of that name that is there already is success.
 	CreateVolume(ctx context.Context, host, name string, labels map[string]string) error
 	// Reload carries out one rung. It returns when the engine or the server has taken the request; that proves
-	// nothing. A restart returns when the container runs again and is healthy, if it has a health check.
+	// nothing. ErrExited says that the container ended of a signal. A restart returns when the container runs again and is healthy, if it has a health check.
 	Reload(ctx context.Context, t Target, how spec.Reload, env ReloadEnv) error
 	// Dial connects to a port of a container from where it can be reached (DESIGN.md 2.4). An error that wraps
-	// ErrNotHere means that there is no way from here.
+	// ErrNotHere means that there is no way from here, and a Within that there is one from the container's own network alone.
 	Dial(ctx context.Context, c Container, port int, couriers bool) (net.Conn, error)
 }
+
+// Within is a connection to the loopback of a container of which the addresses, if it has any, do not answer.
+type Within struct{ net.Conn }
 
 // ReloadEnv is what some presets need to talk to a server over its own protocol.
 type ReloadEnv struct {

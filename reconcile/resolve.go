@@ -115,7 +115,7 @@ func (v *view) locate(b *spec.Binding) (at []located, refused *Refusal, wait boo
 	}
 	if b.Place.Engine != nil {
 		at, refused := v.ofEngine(b)
-		return at, refused, false
+		return at, refused, v.w.Daemons[b.Host.Name].Away
 	}
 	all := v.consumers(b)
 	engine := v.w.Engines[b.Host.Name]

@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/certwright/certwright/providers/memory"
 	"github.com/certwright/certwright/reconcile"
 )
 
@@ -545,6 +546,35 @@ func TestLastServiceLeft(t *testing.T) {
 		}
 		if st := e.load(); len(st.Places) != 1 || len(st.Loads) != 0 {
 			t.Errorf("the store keeps %v and %v", st.Places, st.Loads)
+		}
+	})
+}
+
+// TestServiceOfAHostThatLeft has a host leave the spec with its service: the key of what is still in use there stays, since the host
+// may come back.
+func TestServiceOfAHostThatLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, s := newServiceEstate(t)
+		here := serviceYAML + "  other: {trust: [internal], directory: /srv/roots}\n"
+		there := strings.NewReplacer("cas:", "hosts: {core: {context: core}}\ncas:", "service: shop_api", "service: shop_api\n    host: core").Replace(here)
+		e.SetEngine("core", memory.Engine{})
+		e.read(there)
+		e.converge()
+		key := e.load().Identities["api"].Serial
+		before, _, _ := strings.Cut(here, "identities:")
+		e.read(before + "bindings:\n  other: {trust: [internal], directory: /srv/roots}\n")
+		away := s.now
+		s.now = reconcile.Swarm{Err: "the spec has no such host any more"}
+		e.SetEngine("core", memory.Engine{Down: s.now.Err})
+		if out := e.converge(); len(out.Plan.Waiting) == 0 {
+			t.Errorf("nothing is said of what is left there:\n%s", text(out.Plan))
+		}
+		s.now = away
+		e.SetEngine("core", memory.Engine{})
+		e.read(there)
+		e.converge()
+		if got := e.load().Identities["api"].Serial; got != key {
+			t.Errorf("it has another certificate: %s, and had %s", got, key)
 		}
 	})
 }

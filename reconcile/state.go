@@ -122,6 +122,7 @@ type PlaceRow struct {
 	Files   []string    // the names that are ours there, sorted
 	Wrote   Fingerprint // of the whole unit as last written
 	Version int         // of the mark it was last written with
+	First   time.Time   // when it was first written; zero where an earlier format did not keep it
 	At      time.Time   // when it was last written
 	Reverts []time.Time // when someone else's change to it was undone, the last ten minutes of them
 }

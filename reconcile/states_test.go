@@ -791,3 +791,49 @@ func TestMovedPlaceFails(t *testing.T) {
 		}
 	})
 }
+
+// TestNext has bindings that watch gets on with by itself, each at a time of its own: that is what comes next, and not the
+// first of all of them, nor nothing.
+func TestNext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEstate(t)
+		e.steady()
+		for _, b := range []string{"web", "db"} {
+			e.behave(b, memory.Lies)
+			e.converge()
+			e.wish("identity/" + b)
+		}
+		for range 5 {
+			e.converge()
+			time.Sleep(10 * time.Second)
+			e.Delete(reconcile.Location{Dir: "/srv/client"}, "cert.pem")
+		}
+		pass := func() (next, hint map[string]string) {
+			t.Helper()
+			out, err := e.applier().Converge(t.Context(), reconcile.Scope{Patient: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			next, hint = map[string]string{}, map[string]string{}
+			for _, b := range reconcile.Assess(e.spec, out.World, out.Plan).Bindings {
+				next[b.Name], hint[b.Name] = reconcile.Why(e.spec, out.World, out.Plan, b).Next, b.Hint
+			}
+			return next, hint
+		}
+		next, hint := pass()
+		for binding, says := range map[string]string{"db": "certwright restarts it again after ", "client": "certwright writes there again after "} {
+			when, is := strings.CutPrefix(next[binding], "nothing before ")
+			if !is || !strings.Contains(hint[binding], says+when) {
+				t.Errorf("%s: %q, and %q", binding, next[binding], hint[binding])
+			}
+		}
+		when, err := time.Parse(time.RFC3339, strings.TrimPrefix(next["web"], "nothing before "))
+		if err != nil || time.Until(when) < 0 || time.Until(when) > 5*time.Minute || next["web"] == next["db"] || next["web"] == next["client"] {
+			t.Errorf("web: %q", next["web"])
+		}
+		e.SetEngine("local", memory.Engine{Down: "it is away"})
+		if next, _ := pass(); next["many"] != "nothing before it answers: a running watch asks again and again" {
+			t.Errorf("many: %q", next["many"])
+		}
+	})
+}

@@ -3,6 +3,7 @@ package reconcile
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/certwright/certwright/spec"
@@ -34,7 +35,9 @@ type Status struct {
 	Roots      []RootsStatus // of outside the spec, as bindings name them
 	Identities []IdentityStatus
 	Bindings   []BindingStatus
+	Beside     []Refusal    // what waits, and then what is blocked, that is of no binding of the spec
 	Exposed    []Exposure   // what Audit found, where it was asked
+	Weak       []Finding    // what Certificates found, where they were looked over
 	Revoking   []string     // what is still to be revoked, and why it is not
 	Swarm      *SwarmStatus // nil where no Swarm was asked
 }
@@ -106,6 +109,11 @@ func Assess(s *spec.Spec, w World, plan Plan) Status {
 		a.said[r.Subject] = r // what is blocked outweighs what waits
 	}
 	out := Status{Converged: plan.Empty() && len(plan.Blocked) == 0}
+	for _, r := range slices.Concat(plan.Waiting, plan.Blocked) {
+		if name, of := strings.CutPrefix(r.Subject, "binding/"); !of || s.BindingByName(name) == nil {
+			out.Beside = append(out.Beside, r)
+		}
+	}
 	for _, c := range s.CAs {
 		ca := CAStatus{Name: c.Name, Kind: c.Kind(), Generations: w.State.CAs[c.Name].Generations, Reason: a.said["ca/"+c.Name].Reason}
 		if c.Local != nil && c.Local.Parent != nil {
@@ -136,6 +144,16 @@ func Assess(s *spec.Spec, w World, plan Plan) Status {
 	}
 	out.Swarm = a.swarm(spec.LocalHost)
 	return out
+}
+
+// Left is what is not as the spec has it, or has something to be done about it: of the bindings, and then Beside.
+func (s Status) Left() (left []Refusal) {
+	for _, b := range s.Bindings {
+		if !b.State.Settled() || b.Hint != "" {
+			left = append(left, Refusal{Subject: "binding/" + b.Name, State: b.State, Reason: b.Reason, Hint: b.Hint})
+		}
+	}
+	return append(left, s.Beside...)
 }
 
 func (a assessor) swarm(host string) *SwarmStatus {

@@ -80,9 +80,9 @@ func (a assessor) judge(b *spec.Binding, out *BindingStatus, end time.Time) {
 			}
 		}
 	case a.ended(b) != "":
-		reason, hint := a.ended(b), "run `certwright apply`"
+		reason, hint := a.lag(b, a.ended(b))
 		if hasSaid {
-			reason, hint = reason+"; "+said.Reason, said.Hint
+			reason, hint = a.ended(b)+"; "+said.Reason, said.Hint
 		}
 		set(Expired, reason, hint)
 	case hasSaid && !said.State.Settled():
@@ -91,7 +91,7 @@ func (a assessor) judge(b *spec.Binding, out *BindingStatus, end time.Time) {
 		set(Blocked, a.said["identity/"+b.Identity.Name].Reason, "")
 	case a.failed[subject] != nil:
 		f := a.failed[subject]
-		set(Failed, f.Action.String()+": "+f.Failed.Error, f.Failed.hint())
+		set(Failed, f.Action.String()+": "+f.Failed.Error, f.Failed.hint(f.Action))
 		if f.Action.Subject() != subject && out.Served != nil && *out.Served { // what it has is good still
 			out.State = Progressing
 		}
@@ -107,6 +107,8 @@ func (a assessor) judge(b *spec.Binding, out *BindingStatus, end time.Time) {
 		set(state, doubt, "")
 		if away := a.unmounted(b); away != "" && doubt == "" {
 			set(Ready, away+": it would not see the next certificate", mountHint)
+		} else if why, hint := a.hidden(b); why != "" && doubt == "" {
+			set(Ready, why, hint)
 		}
 	case out.Served != nil:
 		set(Stale, "not every target serves the wanted certificate", "")

@@ -16,15 +16,17 @@ type SwarmCA struct {
 	Err      string // why it could not be asked; the rest is then empty
 	Root     string // the SHA-256 of the root every node trusts, in lower-case hex
 	NotAfter time.Time
-	Issuer   string        // stands for what signs now: another key than the root's during a rotation
-	Lifetime time.Duration // of the certificates of nodes
-	Rotating bool          // not every node has a certificate of the new root yet
-	Forced   uint64        // Swarm's own counter of forced rotations
-	External []ExternalCA  // that may sign in its place
-	Autolock bool          // a manager that starts again wants a key before it reads what it has on disk
-	Foreign  string        // why Swarm cannot rotate its root by itself as it is, or ""
-	Labels   map[string]string
-	Nodes    []SwarmNode // by name
+	// Certificate is the root's, as DER.
+	Certificate []byte
+	Issuer      string        // stands for what signs now: another key than the root's during a rotation
+	Lifetime    time.Duration // of the certificates of nodes
+	Rotating    bool          // not every node has a certificate of the new root yet
+	Forced      uint64        // Swarm's own counter of forced rotations
+	External    []ExternalCA  // that may sign in its place
+	Autolock    bool          // a manager that starts again wants a key before it reads what it has on disk
+	Foreign     string        // why Swarm cannot rotate its root by itself as it is, or ""
+	Labels      map[string]string
+	Nodes       []SwarmNode // by name
 }
 
 // ExternalCA is a server that signs the certificates of nodes with a root of which Swarm has no key.
@@ -68,6 +70,8 @@ type SwarmNode struct {
 	Name         string // of its host
 	State        string // ready, down, disconnected, unknown
 	Root, Issuer string // as those of SwarmCA; "" when it did not say
+	Address      string // HOST:PORT where a manager talks to the other nodes; "" of one that is none
+	Served       Served // there, where Managers has looked
 }
 
 // SwarmUpdate is a change of a Swarm's CA.

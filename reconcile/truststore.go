@@ -1,6 +1,11 @@
 package reconcile
 
-import "github.com/certwright/certwright/spec"
+import (
+	"fmt"
+	"strings"
+
+	"github.com/certwright/certwright/spec"
+)
 
 // ofStore is the place that the trust store of a container is. A container that was made anew is another one, with a store as
 // its image has it.
@@ -20,6 +25,24 @@ func storesOf(b *spec.Binding, all []Container) []located {
 // still reports whether it is the trust store of a container that does not run: the store's own tool runs in there.
 func (l located) still() bool {
 	return l.at.Container != "" && !l.containers[0].Running()
+}
+
+// unlikeStore says how a trust store has not the roots that it should have: it is read as a file of them, of which nobody knows.
+func (v *view) unlikeStore(b *spec.Binding, at Location, placed bool) string {
+	var names []string
+	for _, t := range b.Trust {
+		names = append(names, t.Name)
+	}
+	of, store := at.TrustStore(), ""
+	if of.Database != "" {
+		store = " " + of.Database
+	}
+	store = fmt.Sprintf("%s store%s of %s", of.Kind, store, v.storeIn(at))
+	roots := "the roots of " + strings.Join(names, ", ")
+	if placed {
+		return roots + " are not in the " + store + " as they were placed"
+	}
+	return roots + " are wanted in the " + store + ", and it has others of certwright"
 }
 
 // vanished reports whether a place was in a container that its engine has no more: nothing is left of it.

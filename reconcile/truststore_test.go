@@ -55,7 +55,7 @@ func TestTrustStores(t *testing.T) {
 		rest string // and what is said when it was carried out
 	}{
 		{"new", func(*estate) {}, "", ""},
-		{"drift", func(e *estate) { e.Edit(inStore(e.ids["batch"][0]), "ca.pem", []byte("another")) }, add + "batch-0: placed file differs: ca.pem", ""},
+		{"drift", func(e *estate) { e.Edit(inStore(e.ids["batch"][0]), "ca.pem", []byte("another")) }, add + "batch-0: the roots of internal are not in the system store of batch-0 as they were placed", ""},
 		{"emptied", func(e *estate) { e.DeletePlace(inStore(e.ids["batch"][0])) }, add + "batch-0: not placed", ""},
 		{"one stopped", func(e *estate) { _ = e.Stop(e.ids["batch"][1]) }, "Waiting: batch-1 is not running (exited)", "Waiting: batch-1 is not running (exited)"},
 		{"one made anew", func(e *estate) {
@@ -73,6 +73,15 @@ func TestTrustStores(t *testing.T) {
 				e.edit("cas:", "cas:\n  other: {local: {}}", "bindings:\n", "bindings:\n"+strings.Replace(batch, "[internal]", "[internal, other]", 1))
 			},
 			add + "batch-0: follows its certificate\n" + add + "batch-1: follows its certificate\ncreate CA other: not there", "",
+		},
+		{
+			"another root that is there already", func(e *estate) {
+				e.edit("cas:", "cas:\n  other: {local: {}}", "bindings:\n", "bindings:\n"+batch)
+				e.converge()
+				e.edit("cas:", "cas:\n  other: {local: {}}", "bindings:\n", "bindings:\n"+strings.Replace(batch, "[internal]", "[internal, other]", 1))
+			},
+			add + "batch-0: the roots of internal, other are wanted in the system store of batch-0, and it has others of certwright\n" +
+				add + "batch-1: the roots of internal, other are wanted in the system store of batch-1, and it has others of certwright", "",
 		},
 		{"left the spec", func(e *estate) {
 			e.read(estateYAML)

@@ -178,9 +178,15 @@ func (v *view) next(plan Plan, b *spec.Binding, status BindingStatus) string {
 			return fmt.Sprintf("apply will %s (%s)", s.Action, s.Why())
 		}
 	}
-	switch {
-	case status.State == Contested, status.State == Failed && !plan.Next.IsZero() && b.Place.Swarm():
-		return "nothing before " + stamp(plan.Next)
+	subjects := []string{"binding/" + b.Name}
+	if b.Identity != nil {
+		subjects = append(subjects, "identity/"+b.Identity.Name)
+	}
+	switch again := plan.until(subjects...); {
+	case !again.IsZero():
+		return "nothing before " + stamp(again)
+	case v.w.Engines[b.Host.Name].Err != "" && needsEngine(b), b.Place.Swarm() && v.w.Swarms[b.Host.Name].Err != "":
+		return "nothing before it answers: a running watch asks again and again"
 	case !status.State.Settled(), b.Identity != nil && plan.blocked("identity/"+b.Identity.Name) != "":
 		return "nothing by itself"
 	case b.Identity == nil:

@@ -23,9 +23,11 @@ type World struct {
 	Engines map[string]EngineState  // by host name; those that were asked
 	Swarms  map[string]Swarm        // by host name; those that were asked
 	Late    []string                // the hosts that did not answer within the patience of the look
+	Unread  []string                // of them those that had not shown their places by then
 	Daemons map[string]DaemonState  // by host name; those that were asked
 	Places  map[Location]PlaceState // every place a binding has
 	Started map[string]time.Time    // by container id; those that may be older than a directory they mount
+	Endings map[string]Ending       // by container id; those of servers that ended with another code than zero
 	Served  map[string]Served       // by TargetKey; only targets that were probed
 	From    map[string]FromState    // by identity name; those issued by something else
 	Brought map[string]BroughtState // by CA name; those brought along
@@ -48,7 +50,10 @@ type World struct {
 type EngineState struct {
 	Err        string // why it could not be listed; the rest is then empty
 	Address    string // HOST:PORT by which it is reached; "" where that is no TCP
+	Unproved   bool   // whoever answers there is taken for it: its certificate is not verified
 	Named      bool   // the user named this engine, so its absence is an error and not a reason to wait
+	Self       string // that of another host is that of the same engine; "" where it is not known, or there is no other host
+	Elsewhere  bool   // its machine is known not to be this one
 	Containers []Container
 	Volumes    []Volume
 }
@@ -62,8 +67,12 @@ type Container struct {
 	Command   string // what it runs, in a line; "" if unknown
 	Labels    map[string]string
 	State     string // created, running, paused, restarting, removing, exited, dead
+	Code      int    // that it exited with, zero unless it did
+	Tried     bool   // its engine has tried to start it, at least once
+	Anew      bool   // it runs for so short a time that it may not have come up yet
 	Health    string // "", starting, healthy, unhealthy
 	Created   time.Time
+	Network   string         // its mode: bridge, host, none, container:ID, or the name of a network
 	Addresses []string       // its addresses on the engine's networks
 	Published map[int]string // container port → host:port reachable from outside
 	Mounts    []Mount
@@ -163,6 +172,13 @@ type PlaceState struct {
 	// Generation is the mode of the directory ..data leads to; 0 if there is none.
 	Generation fs.FileMode
 	Files      map[string]FileState
+	Strays     []Stray // where the look was for them
+}
+
+// Stray is a file with certificates (DER) that stands in a place and is none of its binding.
+type Stray struct {
+	Name         string
+	Certificates [][]byte
 }
 
 // Mark is what certwright leaves in a place to know its own again.
@@ -199,6 +215,8 @@ type Served struct {
 	Address     string    // what was dialled
 	Err         string    // why there was no handshake; the rest is then empty
 	Unreachable bool      // there is no way to dial it from here: not the server's fault
+	Late        bool      // there was no connection within the time
+	Within      bool      // it could be dialled from within its own network alone, at its loopback
 	Serial      string    // of the leaf, as State writes serials
 	NotAfter    time.Time // of the leaf
 	Chain       [][]byte  // as presented, leaf first

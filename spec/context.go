@@ -52,6 +52,15 @@ func (c Context) CertPath() string {
 	return filepath.Join(c.TLS(), contextTLS)
 }
 
+// Backups is where what was adopted is kept: beside the folders that docker reads, since it takes a description anywhere in
+// them for one more context. "" of the default context: docker looks for its files by name.
+func (c Context) Backups() string {
+	if c.Default() {
+		return ""
+	}
+	return filepath.Join(c.Config, "contexts", "certwright-backup", c.Name)
+}
+
 func (c Context) id() string {
 	sum := sha256.Sum256([]byte(c.Name))
 	return hex.EncodeToString(sum[:])

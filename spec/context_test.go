@@ -50,10 +50,10 @@ func TestContext(t *testing.T) {
 				t.Fatal(err)
 			}
 			ops, env := s.Bindings[0].Place.Context, s.Bindings[1].Place.Context
-			got := []string{ops.TLS(), ops.MetaDir(), ops.CertPath(), env.TLS(), env.MetaDir(), env.CertPath()}
+			got := []string{ops.TLS(), ops.MetaDir(), ops.CertPath(), ops.Backups(), env.TLS(), env.MetaDir(), env.CertPath(), env.Backups()}
 			want := []string{
 				row.config + "/contexts/tls/" + id, row.config + "/contexts/meta/" + id, row.config + "/contexts/tls/" + id + "/docker",
-				row.config, "", row.config,
+				row.config + "/contexts/certwright-backup/core-02", row.config, "", row.config, "",
 			}
 			if d := cmp.Diff(want, got); d != "" {
 				t.Errorf("(-want +got)\n%s", d)

@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -43,8 +44,10 @@ func (p *parser) engine(v value, host Ref) *EngineTLS {
 		}
 		e.Listen = append(e.Listen, s)
 	}
-	if host.Name != LocalHost {
-		p.errorf(v, "the engine of another host than local is not in this version")
+	if at, ok := p.hosts.at[host.Name]; ok {
+		if h := p.spec.Hosts[at]; h.Endpoint != "" && !strings.HasPrefix(h.Endpoint, "ssh://") {
+			p.errorf(v, "dockerd is restarted where its service manager is, and nothing of host %s is reached but its engine, at %s: name it as ssh://root@HOST, or run certwright on its machine", quote(host.Name), h.Endpoint)
+		}
 	}
 	p.take(v, host.Name+" engine")
 	return e

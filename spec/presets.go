@@ -21,6 +21,7 @@ type Preset struct {
 	Source   string   // whose words Act and Ask are
 	NoPair   NoPair   // what it does with files that are no pair
 	Misses   bool     // a handshake that comes just then may fail
+	Does     string   // what Act comes to in words, where it is long
 	Note     string   // what else to know, for the documentation
 }
 
@@ -56,7 +57,7 @@ var Presets = []Preset{
 	{
 		Name: "caddy", Images: []string{"caddy"}, Files: twoFiles,
 		Act: Reload{Exec: []string{"caddy", "reload", "--force", "--config", "/etc/caddy/Caddyfile"}}, Port: 443,
-		NoPair: Keeps, Proved: true, Source: "caddyserver.com, Command Line", Misses: true, Note: "its admin endpoint must be on; it may reset a connection that comes just then",
+		NoPair: Keeps, Proved: true, Source: "caddyserver.com, Command Line", Misses: true, Note: "its admin endpoint must be on; it resets connections that wait for it just then, [unless](#missed-handshakes)",
 	},
 	{
 		Name: "postgres", Images: []string{"postgres", "timescaledb"}, Entry: []string{options},
@@ -89,7 +90,8 @@ var Presets = []Preset{
 	{
 		Name: "rabbitmq", Images: []string{"rabbitmq"}, User: "rabbitmq", Files: twoFiles,
 		Act:      Reload{Exec: []string{"rabbitmqctl", "eval", "ssl:clear_pem_cache()."}},
-		Protocol: "amqp", Port: 5671, Source: "rabbitmq.com, TLS Support, Certificate and Private Key Rotation",
+		Protocol: "amqp", Port: 5671, NoPair: Breaks, Proved: true, Source: "rabbitmq.com, TLS Support, Certificate and Private Key Rotation",
+		Note: "without it within two minutes",
 	},
 	{
 		Name: "dovecot", Images: []string{"dovecot"}, Files: twoFiles, Act: Reload{Exec: []string{"doveadm", "reload"}}, Protocol: "imap", Port: 143,
@@ -107,11 +109,11 @@ var Presets = []Preset{
 	},
 	{
 		Name: "etcd", Images: []string{"etcd"}, Files: twoFiles, Act: Reload{None: true}, Port: 2379,
-		Misses: true, NoPair: Breaks, Proved: true, Source: "etcd, client/pkg/transport/listener.go", Note: "reads both files at each handshake, which fails if they change between; its CA at the start alone",
+		Misses: true, NoPair: Breaks, Proved: true, Source: "etcd, client/pkg/transport/listener.go", Note: "reads both files at each handshake, which fails if they change between, [unless](#missed-handshakes); its CA at the start alone",
 	},
 	{
 		Name: "prometheus", Images: []string{"prometheus"}, User: "nobody", Files: twoFiles,
-		Act: Reload{None: true}, Port: 9090, Misses: true, NoPair: Breaks, Proved: true, Source: "prometheus.io, HTTPS and authentication", Note: "reads both files at each handshake, which fails if they change between",
+		Act: Reload{None: true}, Port: 9090, Misses: true, NoPair: Breaks, Proved: true, Source: "prometheus.io, HTTPS and authentication", Note: "reads both files at each handshake, which fails if they change between, [unless](#missed-handshakes)",
 	},
 	{
 		Name: "registry", Images: []string{"registry"}, Entry: []string{"entrypoint.sh /etc/distribution/", "entrypoint.sh serve"},
@@ -121,7 +123,7 @@ var Presets = []Preset{
 	{
 		Name: "vault", Images: []string{"vault"}, Entry: []string{"docker-entrypoint.sh server"},
 		User: "vault", Files: twoFiles, Act: Reload{Signal: "HUP"}, Port: 8200,
-		Source: "developer.hashicorp.com, Vault, TCP listener",
+		NoPair: Keeps, Proved: true, Source: "developer.hashicorp.com, Vault, TCP listener",
 	},
 	{
 		Name: "openbao", Images: []string{"openbao", "openbao-ubi", "openbao-distroless"}, Entry: []string{"docker-entrypoint.sh server", "bao server"},
@@ -131,7 +133,30 @@ var Presets = []Preset{
 	{
 		Name: "minio", Images: []string{"minio"}, Entry: []string{"docker-entrypoint.sh server"},
 		Files: twoFiles, Act: Reload{Signal: "HUP"}, Port: 9000,
-		Source: "min.io, Network Encryption", Note: "files `public.crt` and `private.key`",
+		NoPair: Keeps, Proved: true, Source: "min.io, Network Encryption", Note: "files `public.crt` and `private.key`",
+	},
+	{
+		Name: "mongodb", Images: []string{"mongo", "mongodb-community-server", "mongodb-enterprise-server"}, Entry: []string{"mongod"}, User: "mongodb", Files: "combined",
+		Act:  Reload{Exec: []string{"mongosh", "--quiet", "--tls", "--tlsAllowInvalidCertificates", "--eval", "db.adminCommand({rotateCertificates: 1})"}},
+		Port: 27017, Source: "MongoDB manual, rotateCertificates", Note: "since 5.0; where it has accounts, as an `exec` with one of them",
+	},
+	{
+		Name: "kafka", Images: []string{"kafka"}, Entry: []string{"/etc/kafka/docker/run"}, User: "appuser", Files: "pkcs12",
+		Act: Reload{Exec: []string{
+			"/opt/kafka/bin/kafka-configs.sh", "--bootstrap-server", "localhost:9092", "--entity-type", "brokers", "--entity-name", "1",
+			"--alter", "--add-config", "listener.name.ssl.ssl.keystore.location=/etc/kafka/secrets/keystore.p12",
+		}},
+		Port: 9093, Source: "kafka.apache.org, Updating SSL Keystore of an Existing Listener",
+		Note: "the same path again makes it look at the file; as an `exec` where broker, listener or path are others",
+	},
+	{
+		Name: "traefik", Images: []string{"traefik"}, Entry: []string{"/entrypoint.sh -"}, Files: twoFiles, Act: Reload{None: true}, Port: 443,
+		Source: "doc.traefik.io, File provider", Note: "where the files lie in `providers.file.directory`; else `{signal: HUP}`, which is since 3.0 and ends earlier ones; instead of files that are no pair it serves a certificate of its own",
+	},
+	{
+		Name: "unit", Images: []string{"unit"}, Entry: []string{"unitd"}, Files: "combined", Act: Reload{Exec: []string{"sh", "-c", unitReload}}, Port: 443,
+		Source: "unit.nginx.org, Certificates", Does: "uploads `/certs/combined.pem` as a new bundle over its control socket, gives it to the listener `*:443`, and deletes the one before",
+		Note: "a bundle that was not made so is left",
 	},
 	{
 		Name: "elasticsearch", Images: []string{"elasticsearch"}, Entry: []string{"docker-entrypoint.sh eswrapper"},
@@ -189,6 +214,8 @@ func (p Preset) Starts(known, command string) bool {
 // How says in a few words what makes the server read its files again.
 func (p Preset) How() string {
 	switch {
+	case p.Does != "":
+		return p.Does
 	case p.Ask != "":
 		return "`" + p.Ask + "` over its own protocol"
 	case p.Act.Signal != "":

@@ -36,6 +36,12 @@ func TestPresetStarts(t *testing.T) {
 		{"registry:2", "/entrypoint.sh /etc/docker/registry/config.yml", "registry"},
 		{"registry:3", "/entrypoint.sh /etc/distribution/config.yml", "registry"},
 		{"registry:3", "/entrypoint.sh serve /config.yml", "registry"},
+		{"mongo:8", "docker-entrypoint.sh mongod --tlsMode requireTLS", "mongodb"},
+		{"mongodb/mongodb-community-server:8.0-ubi9", "python3 /usr/local/bin/docker-entrypoint.py mongod", "mongodb"},
+		{"apache/kafka:4.1.0", "/__cacert_entrypoint.sh /etc/kafka/docker/run", "kafka"},
+		{"traefik:v3.6", "/entrypoint.sh --providers.file.directory=/etc/traefik/dynamic", "traefik"},
+		{"traefik:v3.6", "/entrypoint.sh sh", ""},
+		{"unit:1.34.1-minimal", "/usr/local/bin/docker-entrypoint.sh unitd --no-daemon --control unix:/var/run/control.unit.sock", "unit"},
 		{"example.com/shop", "nginx", ""},
 	} {
 		p, known, ok := spec.PresetOfImage(row.image)

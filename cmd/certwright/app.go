@@ -39,6 +39,7 @@ type app struct {
 	verbose       bool
 	noColor       bool
 	noCouriers    bool
+	strays        bool // certificates that stand beside those of bindings are looked at
 	courierBinary string
 	hidden        []string // variables that hold passwords, by the spec
 	within        *within  // nil but for run
@@ -73,7 +74,7 @@ func (a *app) root() *cobra.Command {
 	f.StringVar(&a.courierBinary, "courier-binary", "", "a static certwright of the engine's architecture, for couriers")
 	root.AddCommand(
 		a.initCommand(), a.importCommand(), a.validateCommand(), a.planCommand(), a.applyCommand(), a.watchCommand(), a.runCommand(), a.healthCommand(), a.statusCommand(), a.verifyCommand(), a.lintCommand(), a.whyCommand(),
-		a.rotateCommand(), a.revokeCommand(), a.signCommand(), a.trustCommand(), a.adoptCommand(), a.showCommand(), a.composeCommand(), a.envCommand(), a.backupCommand(), a.restoreCommand(), a.sealCommand(),
+		a.rotateCommand(), a.revokeCommand(), a.signCommand(), a.trustCommand(), a.adoptCommand(), a.forgetCommand(), a.showCommand(), a.composeCommand(), a.envCommand(), a.backupCommand(), a.restoreCommand(), a.sealCommand(),
 		a.versionCommand(), a.schemaCommand(), a.courierCommand(),
 	)
 	a.complete(root)
@@ -151,7 +152,7 @@ func (a *app) open(ctx context.Context, writer bool) (*session, error) {
 	applier := reconcile.Applier{
 		Providers: reconcile.Providers{
 			Store: st, Authority: &localca.CA{Passphrase: a.secret, Now: a.now}, Formats: formats.Formats{},
-			Places: places, Engines: engines, Swarms: engines, Daemons: dockerd.Machine{Disk: disk.Disk{Around: a.logged()}}, Prober: probe.Prober{}, Outside: a.outside(engine),
+			Places: places, Engines: engines, Swarms: engines, Daemons: dockerd.Hosts{Machine: dockerd.Machine{Disk: disk.Disk{Around: a.logged()}}, Others: engines}, Prober: probe.Prober{}, Outside: a.outside(engine),
 			Secret: a.secret, Roots: formats.Roots, Log: a.logger(slog.LevelWarn), Built: builtAt(),
 		},
 		Spec: s, Clock: a.now, Settle: a.settle, Couriers: !a.noCouriers,

@@ -138,7 +138,7 @@ func (a *app) conclude(s *session, scope reconcile.Scope, patience time.Duration
 		fmt.Fprintf(a.out, "%s: %s.\n", s.spec.Project, summary(out.Plan))
 	}
 	blame(&status, out)
-	a.left(s.spec, out.Plan)
+	a.left(status)
 	for subject, w := range reconcile.Sorted(out.World.State.Wishes) {
 		if name := strings.TrimPrefix(subject, "binding/"); w.Adopt && scope.Has(name) {
 			fmt.Fprintf(a.out, "  the wish to adopt %s is kept for a day: the next apply that can carry it out does\n", name)
@@ -149,7 +149,7 @@ func (a *app) conclude(s *session, scope reconcile.Scope, patience time.Duration
 		a.tally(&status, scope)
 	}
 	a.bindings(status, scope)
-	if out.Err != nil && !out.Plan.Empty() {
+	if out.Err != nil {
 		return exit{exitPart, out.Err}
 	}
 	if len(out.Plan.Blocked) > 0 || !out.Plan.Empty() {
@@ -182,13 +182,24 @@ func blame(status *reconcile.Status, out reconcile.Outcome) {
 }
 
 // left says what could not be cleared yet of bindings that left the spec, and what the Swarm waits for.
-func (a *app) left(s *spec.Spec, p reconcile.Plan) {
-	for _, r := range p.Waiting {
-		if strings.HasPrefix(r.Subject, "swarm/") {
+func (a *app) left(status reconcile.Status) {
+	for _, r := range status.Beside {
+		if r.State.Settled() && strings.HasPrefix(r.Subject, "swarm/") {
 			a.refusals("Waiting", yellow, []reconcile.Refusal{r})
 		}
-		if name, ok := strings.CutPrefix(r.Subject, "binding/"); ok && s.BindingByName(name) == nil {
+	}
+	a.uncleared(status)
+}
+
+// uncleared says what of bindings that left the spec, or of their places before, is still there.
+func (a *app) uncleared(status reconcile.Status) {
+	for _, r := range status.Beside {
+		kind, name, _ := strings.Cut(r.Subject, "/")
+		if r.State.Settled() && (kind == "place" || kind == "binding") {
 			fmt.Fprintf(a.out, "  %s %s\n", name, r.Reason)
+			if r.Hint != "" {
+				printHint(a.out, "  ", name+": "+r.Hint)
+			}
 		}
 	}
 }

@@ -5,7 +5,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // TestManyBindings applies more bindings than anyone reads one by one: they are counted, and only what is wrong is
@@ -32,4 +34,29 @@ func TestManyBindings(t *testing.T) {
 	if !strings.Contains(out, want) || strings.Contains(out, "roots008  Unverified") {
 		t.Errorf("apply says:\n%s", out)
 	}
+}
+
+// TestApplyUnkept has apply mend a place while its store cannot be written: the world shows nothing of that, and it is said.
+func TestApplyUnkept(t *testing.T) {
+	t.Parallel()
+	s := offline(t)
+	s.write("tls.yaml", "version: 1\nproject: shop\ncas:\n  internal: {local: {}}\nidentities:\n  web: {ca: internal, names: [web]}\nbindings:\n  web: {identity: web, directory: web}\n")
+	s.want(exitDone, "apply")
+	if err := os.Remove(filepath.Join(s.dir, "web", "cert.pem")); err != nil {
+		t.Fatal(err)
+	}
+	s.now = func() time.Time { return time.Now().Add(time.Minute) } // nobody may be writing it for the first time any more
+	s.around = func(what string, do func() error) error {
+		if what == "create state.new" {
+			return syscall.EROFS
+		}
+		return do()
+	}
+	r := s.want(exitPart, "apply")
+	if !strings.Contains(r.out, "place web") || !strings.Contains(r.out, "web  Unverified") ||
+		!strings.Contains(r.err, "read-only file system\ncertwright: hint: mount a file system there that can be written") {
+		t.Errorf("%s%s", r.out, r.err)
+	}
+	s.around = nil
+	s.want(exitDone, "apply")
 }

@@ -25,7 +25,7 @@ type booted struct {
 var emptyTargets = []string{"sysinit.target", "basic.target", "multi-user.target", "timers.target", "shutdown.target"}
 
 // bootScript mounts a file system over the machine's, and makes it the root of systemd. /proc/sys is not to be written to:
-// most of it is the machine's.
+// most of it is the machine's. Nor is root's home there: what somebody runs at each login may keep the next one waiting.
 const bootScript = `set -e
 mkdir top groups
 mount -t cgroup -o none,name=systemd cgroup groups
@@ -40,6 +40,7 @@ mount --bind proc/sys proc/sys && mount -o remount,ro,bind proc/sys
 mount -t sysfs -o ro sysfs sys
 mount -t tmpfs tmpfs sys/fs/cgroup && mkdir sys/fs/cgroup/systemd
 mount -t cgroup -o none,name=systemd cgroup sys/fs/cgroup/systemd
+mount -t tmpfs tmpfs root
 mount -t tmpfs tmpfs run && touch run/docker.sock && mount --bind "$ENGINE" run/docker.sock
 for d in $BOTH; do mkdir -p ".$d" && mount --bind "$d" ".$d"; done
 mount -t tmpfs tmpfs dev
@@ -50,7 +51,7 @@ for u in $TARGETS; do printf "[Unit]\nDefaultDependencies=no\n" > etc/systemd/sy
 for d in etc/systemd usr/local/lib/systemd lib/systemd; do mkdir -p $d/system-generators && mount -t tmpfs tmpfs $d/system-generators; done
 mkdir -p .old && pivot_root . .old && umount -l /.old
 mount --make-rshared /
-exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin container=certwright SYSTEMD_UNIT_PATH=/etc/systemd/system /lib/systemd/systemd --system --unit=basic.target
+exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin container=certwright SYSTEMD_UNIT_PATH=/etc/systemd/system:/run/systemd/transient /lib/systemd/systemd --system --unit=basic.target
 '`
 
 // boot starts systemd. both are directories that the machine and its engine see as well.
@@ -95,7 +96,7 @@ func bootWith(t *testing.T, script string, apart []string, both ...string) *boot
 		}
 	})
 	b := &booted{t: t, dir: "/root", pid: cmd.Process.Pid}
-	dockertest.Poll(t, time.Minute, "systemd to run", func() error {
+	dockertest.Poll(t, dockertest.Patience, "systemd to run", func() error {
 		select {
 		case <-ended:
 			text, _ := os.ReadFile(said.Name())
@@ -114,7 +115,7 @@ func bootWith(t *testing.T, script string, apart []string, both ...string) *boot
 // run runs commands there.
 func (b *booted) run(script string) (string, error) {
 	c := exec.Command("nsenter", "--target", fmt.Sprint(b.pid), "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup",
-		"env", "--chdir="+b.dir, "SYSTEMD_UNIT_PATH=/etc/systemd/system", "SYSTEMD_PAGER=", "sh", "-e", "-c", script)
+		"env", "--chdir="+b.dir, "SYSTEMD_UNIT_PATH=/etc/systemd/system:/run/systemd/transient", "SYSTEMD_PAGER=", "sh", "-e", "-c", script)
 	out, err := c.CombinedOutput()
 	return string(out), err
 }
@@ -132,7 +133,13 @@ func (b *booted) do(script string) string {
 // await waits until a property of a unit has a value.
 func (b *booted) await(unit, property, want string) {
 	b.t.Helper()
-	dockertest.Poll(b.t, time.Minute, fmt.Sprintf("%s of %s to be %s", property, unit, want), func() error {
+	b.within(dockertest.Patience, unit, property, want)
+}
+
+// within is await with a limit.
+func (b *booted) within(limit time.Duration, unit, property, want string) {
+	b.t.Helper()
+	dockertest.Poll(b.t, limit, fmt.Sprintf("%s of %s to be %s", property, unit, want), func() error {
 		if is := b.property(unit, property); is != want {
 			return fmt.Errorf("it is %q", is)
 		}

@@ -87,6 +87,9 @@ func (r reader) prepare() {
 
 func (r reader) follow(b block) {
 	r.t.Helper()
+	if strings.Contains(b.text, "$WORK") {
+		r.t.Errorf("%s: $WORK is the tests' own: a reader's folder is /home/ops", b.where)
+	}
 	kind, name, _ := strings.Cut(b.info, " ")
 	switch {
 	case kind == "console":
@@ -120,6 +123,7 @@ func (r reader) run(where, command, want string) {
 	if want == "" {
 		return
 	}
+	want = strings.ReplaceAll(want, "/home/ops", r.dir) // whose folder the reader is in
 	expression := regexp.QuoteMeta(steady(want+"\n", r.dir))
 	expression = strings.ReplaceAll(expression, "…\n", `(?s:.*)`)
 	got := steady(string(out), r.dir)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -53,7 +54,7 @@ func engineOf(t *testing.T, hosts, flags string) engineMachine {
 	m := engineMachine{booted: bootAlone(t), address: "127.0.0.1"}
 	t.Cleanup(func() {
 		if t.Failed() {
-			said, _ := m.run("tail -n 30 /run/said; cat /etc/docker/daemon.json; systemctl --no-pager cat docker.service")
+			said, _ := m.run("ps -e -o pid,ppid,etimes,stat,wchan:30,args; tail -n 30 /run/said; cat /etc/docker/daemon.json; systemctl --no-pager cat docker.service")
 			t.Log(said)
 		}
 		if out, err := m.run("systemctl stop docker.service"); err != nil {
@@ -147,6 +148,14 @@ func (m engineMachine) starts() int {
 	return n
 }
 
+// disarmed wants nothing there that goes back by itself.
+func (m engineMachine) disarmed(when string) {
+	m.t.Helper()
+	if out := m.do("systemctl list-units --no-legend 'certwright*'; find /etc/docker /etc/systemd/system -name '*certwright-back' -o -name '*before-certwright'"); out != "" {
+		m.t.Errorf("%s, of a way back are left:\n%s", when, out)
+	}
+}
+
 const engineSpec = `version: 1
 project: shop
 cas:
@@ -184,6 +193,7 @@ func TestEngine(t *testing.T) {
 	m.certwright(exitDone, "apply") // more clients, and no restart
 	m.works("at first")
 	m.refused("at first")
+	m.disarmed("at first")
 	if out, err := m.docker("docker -H tcp://ADDRESS:2375 info"); err == nil {
 		t.Errorf("it is still reached in plain:\n%s", out)
 	}
@@ -332,7 +342,7 @@ func TestEngineFlags(t *testing.T) {
 	settled("after a kill that left it down")
 
 	m.spec(strings.Replace(engineSpec, "bindings:", "defaults: {limits: {restartsPerHour: 60}}\nbindings:", 1)) // one that is killed counts
-	boot := "systemctl daemon-reload; systemctl reset-failed docker.service; systemctl restart docker.service"
+	boot := "systemctl stop 'certwright-engine-rollback-*.timer'; systemctl daemon-reload; systemctl reset-failed docker.service; systemctl restart docker.service"
 	for _, row := range []struct {
 		after  string // the effect that certwright is killed after, and the how manieth of its kind
 		back   bool   // on its way back, since dockerd did not start
@@ -340,12 +350,18 @@ func TestEngineFlags(t *testing.T) {
 		starts int // by the next run
 	}{
 		{"1.after.rename .daemon.json.before-certwright", false, "", 1},
+		{"1.after.rename .daemon.json.certwright-back", false, "", 1},
+		{"1.after.systemd-run", false, "", 1},
+		{"1.after.systemd-run", false, boot, 1},
 		{"1.after.rename zz-certwright.conf", false, "", 1},
 		{"1.after.systemctl daemon-reload", false, "", 1},
 		{"1.after.systemctl daemon-reload", false, boot, 1},
 		{"1.after.rename daemon.json", false, "", 1},
 		{"1.after.rename daemon.json", false, boot, 0},
 		{"1.after.systemctl restart", false, "", 0},
+		{"2.after.systemctl stop", false, "", 0},
+		{"2.after.systemctl stop", false, boot, 0},
+		{"1.after.remove .daemon.json.certwright-back", false, "", 0},
 		{"2.after.rename daemon.json", true, "", 1},
 		{"2.after.systemctl daemon-reload", true, boot, 1},
 	} {
@@ -366,8 +382,114 @@ func TestEngineFlags(t *testing.T) {
 		}
 		m.works(when)
 		settled(when)
+		m.disarmed(when)
 		if out := m.do("cat /etc/docker/daemon.json"); !strings.Contains(out, `"unix:///run/docker.sock"`) {
 			t.Errorf("%s, it does not listen on its socket any more:\n%s", when, out)
 		}
 	}
+}
+
+// TestEngineBackByItself kills certwright while it changes dockerd, and does not run it again: the machine's own systemd brings
+// back what was there, and restarts dockerd if that has something else.
+func TestEngineBackByItself(t *testing.T) {
+	t.Parallel()
+	m := engineOf(t, "", "-H unix:///run/docker.sock -H tcp://ADDRESS:2376 --tls --tlsverify=false --tlscacert=/srv/foreign.pem --tlscert=/srv/foreign.pem --tlskey=/srv/foreign-key.pem")
+	m.spec(strings.Replace(engineSpec, "bindings:", "defaults: {limits: {restartsPerHour: 60}}\nbindings:", 1))
+	timer := func(after string) {
+		t.Helper()
+		m.do("mkdir -p /etc/systemd/system/certwright-engine-rollback-.timer.d\nprintf '[Timer]\\nOnActiveSec=\\nOnActiveSec=" + after +
+			"\\n' > /etc/systemd/system/certwright-engine-rollback-.timer.d/test.conf")
+	}
+	hook := func(file, with string) {
+		t.Helper()
+		m.do("cat > /run/hook <<-'E'\n#!/bin/sh\nrm /run/hook\n" + with + ` > "$(sed -n 's/.*"tls` + file + `": "\(.*\)",\?/\1/p' /etc/docker/daemon.json)"` + "\nE\nchmod +x /run/hook")
+	}
+	back := func(when string, starts int) {
+		t.Helper()
+		dockertest.Poll(t, 45*time.Second+time.Minute, "dockerd to go back by itself", func() error {
+			if out := m.do("systemctl list-units --no-legend 'certwright*'"); out != "" {
+				return errors.New(out)
+			}
+			return nil
+		})
+		m.disarmed(when)
+		if is := m.property("docker.service", "ActiveState"); is != "active" {
+			t.Errorf("%s: dockerd is %s", when, is)
+		}
+		if n := m.starts(); n != starts {
+			t.Errorf("%s: it was started %d times", when, n)
+		}
+	}
+	before := m.do("cat /etc/docker/daemon.json")
+	timer("30s")
+	for _, row := range []struct {
+		after string
+		more  int // restarts
+	}{
+		{"1.after.rename daemon.json", 0},
+		{"1.after.systemctl restart", 2},
+	} {
+		starts := m.starts()
+		m.crash(row.after)
+		if out := m.do(pageOf(t, "engine.md", strings.NewReplacer()).sh[2]); !strings.Contains(out, "1 timers listed") || !strings.Contains(out, "mv -fT") {
+			t.Errorf("killed %s, it is not seen that it goes back:\n%s", row.after, out)
+		}
+		back("killed "+row.after+" at first", starts+row.more)
+		if now := m.do("cat /etc/docker/daemon.json; cat /etc/systemd/system/docker.service.d/* 2>&1 || true"); !strings.HasPrefix(now, before) || !strings.Contains(now, "No such file") {
+			t.Errorf("killed %s, it is configured with\n%s", row.after, now)
+		}
+		if out, err := m.docker("docker -H tcp://ADDRESS:2376 --tls info --format '{{.Driver}}'"); err != nil || out != "vfs\n" {
+			t.Errorf("killed %s, it is not what it was: %v\n%s", row.after, err, out)
+		}
+	}
+	m.certwright(exitDone, "apply --wait 1m")
+	m.works("at first")
+	m.disarmed("at first")
+	configured := m.do("cat /etc/docker/daemon.json")
+
+	for _, row := range []struct {
+		what, file, with string
+		again            string // where the next run is killed
+	}{
+		{"a certificate that it cannot start with", "cert", "echo broken", ""},
+		{"a CA that does not prove it", "cacert", "cat /srv/foreign.pem", ""},
+		{"a CA that does not prove it, twice", "cacert", "cat /srv/foreign.pem", "1.after.systemctl restart certwright"},
+	} {
+		t.Log(row.what)
+		starts := m.starts()
+		hook(row.file, row.with)
+		m.certwright(exitDone, "rotate --defer identity/engine")
+		if row.again != "" {
+			timer("45s")
+		}
+		m.crash("1.after.systemctl restart docker")
+		if out := m.do("ls -a /etc/docker; cat /etc/docker/daemon.json"); !strings.Contains(out, ".daemon.json.before-certwright") || strings.Contains(out, configured) {
+			t.Errorf("%s: it was not killed while it was at it:\n%s", row.what, out)
+		}
+		if row.again != "" {
+			m.crash(row.again)
+		}
+		back(row.what, starts+2)
+		m.works(row.what)
+		m.refused(row.what)
+		if now := m.do("cat /etc/docker/daemon.json"); now != configured {
+			t.Errorf("%s: it is configured with\n%s", row.what, now)
+		}
+	}
+
+	t.Log("down, and the next run finds out before it restarts it that it cannot be")
+	timer("1h")
+	hook("cert", "echo broken")
+	m.certwright(exitDone, "rotate --defer identity/engine")
+	m.crash("1.after.systemctl restart docker")
+	m.do("touch /run/invalid")
+	if out := m.certwright(exitPart, "-H unix:///run/docker.sock apply"); !strings.Contains(out, "the configuration of before is back, and dockerd runs with it") {
+		t.Errorf("it does not say that it is back:\n%s", out)
+	}
+	m.do("rm /run/invalid")
+	m.works("after a second run that failed")
+	m.disarmed("after a second run that failed")
+	m.certwright(exitDone, "apply --wait 1m")
+	m.works("in the end")
+	m.disarmed("in the end")
 }

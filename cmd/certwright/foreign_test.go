@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -127,6 +128,40 @@ func foreign(t *testing.T, s scene, dir string, put func(string) (string, error)
 		t.Errorf("what is at no name of ours: %q, %v", data, err)
 	}
 	s.want(exitDone, "rotate", "identity/web") // it is ours now
+}
+
+// TestAdoptBesidesAnotherRefusal has somebody's file where certwright may not write yet for another reason: the wish to take it over
+// stays until that is mended. Of a file where the directory should be none is kept.
+func TestAdoptBesidesAnotherRefusal(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	c := s.server(dockertest.Container{Name: "besides"})
+	s.spec("container: "+c.Name, "directory: certs", "owner: nosuch")
+	dir := filepath.Join(s.dir, "certs")
+	if err := os.WriteFile(filepath.Join(dir, "cert.pem"), []byte("mine\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.want(exitPart, "apply")
+	s.want(exitDone, "adopt", "web", "--defer")
+	if r := s.want(exitPart, "adopt", "web"); strings.Contains(r.out, "nothing to adopt") || !strings.Contains(r.out, "nosuch") {
+		t.Errorf("adopt says\n%s", r.out)
+	}
+	s.replace("owner: nosuch", `owner: "0:0"`)
+	s.want(exitDone, "apply")
+	if placed(t, dir) == "" {
+		t.Error("the wish was dropped")
+	}
+
+	s.replace("directory: certs", "directory: others")
+	others := filepath.Join(s.dir, "others")
+	if err := os.WriteFile(others, []byte("mine\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.says(s.want(exitDone, "adopt", "web", "--defer"), "there is nothing to adopt", "not a directory")
+	if err := errors.Join(os.Remove(others), os.Mkdir(others, 0o755), os.WriteFile(filepath.Join(others, "cert.pem"), []byte("new\n"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	s.says(s.want(exitPart, "apply"), "Blocked", "was not made by certwright")
 }
 
 // inVolume makes a volume the place of web and returns its directory.

@@ -58,7 +58,11 @@ func (a *app) importFrom(dirs, passphrases []string) error {
 		fmt.Fprintf(a.err, "certwright: not taken over: %s: %s\n", printable(l.File), printable(l.Why))
 	}
 	if len(d.CAs)+len(d.Identities) == 0 {
-		return hinted{fmt.Errorf("nothing in %s can be taken over", printable(strings.Join(dirs, ", "))), "name the directories that hold the CA's certificate and key (PEM) and what it signed"}
+		hint := "name the directories that hold the CA's certificate and key (PEM) and what it signed"
+		if len(found.Shut) > 0 {
+			hint = "give the files of the passphrases of its keys, --passphrase-file FILE for each: some are encrypted, and did not open"
+		}
+		return hinted{fmt.Errorf("nothing in %s can be taken over", printable(strings.Join(dirs, ", "))), hint}
 	}
 	text := d.render()
 	if _, err := spec.Parse([]spec.Input{{Name: "tls.yaml", Data: text}}, lookup(a.getenv)); err != nil {

@@ -22,7 +22,10 @@ type composeModel struct {
 	Name     string
 	Services map[string]composeService
 	Networks map[string]struct{ Name string }
-	Volumes  map[string]struct{ Name string }
+	Volumes  map[string]struct {
+		Name     string
+		External yaml.Node // true, or what its name is, as older files have it
+	}
 }
 
 type composeService struct {
@@ -149,7 +152,9 @@ func (m composeModel) mount(v composeVolume, here, folder string) (workloadMount
 	out := workloadMount{target: v.Target}
 	switch {
 	case v.Type == "volume" && v.Source != "":
-		out.volume = cmp.Or(m.Volumes[v.Source].Name, v.Source)
+		volume := m.Volumes[v.Source]
+		out.volume = cmp.Or(volume.Name, v.Source)
+		out.exact = volume.Name != "" || !volume.External.IsZero() && volume.External.Value != "false"
 	case v.Type != "bind" || v.Source == "":
 		return out, false
 	case certificateFile.MatchString(v.Target):

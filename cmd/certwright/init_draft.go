@@ -35,6 +35,7 @@ type workload struct {
 type workloadMount struct {
 	dir, volume, file string
 	target            string
+	exact             bool // the volume has that name, and not one that Compose makes of it
 }
 
 // port is the one that most likely serves TLS: the image's own, else one that ends in 443, else the first.
@@ -126,6 +127,8 @@ func (w workload) binding(b *bytes.Buffer, taken map[string]string) {
 	}
 	taken[key+at] = w.name
 	switch {
+	case whole != nil && whole.exact && path.IsAbs(whole.target): // `volume` would make another, called after the project
+		fmt.Fprintf(b, "    path: %s        # on the volume %s, which is found when its container is there: docker compose create\n", quoted(whole.target), printable(at))
 	case whole != nil:
 		fmt.Fprintf(b, "    %s: %s        # mounted at %s\n", key, quoted(at), printable(whole.target))
 	case len(files) > 0:

@@ -57,6 +57,22 @@ type refusalDocument struct {
 	Hint    string `json:"hint"`
 }
 
+// leftDocument is something that is not as the spec has it.
+type leftDocument struct {
+	Subject string `json:"subject"`
+	State   string `json:"state"`
+	Reason  string `json:"reason"`
+	Hint    string `json:"hint"`
+}
+
+func leftJSON(s reconcile.Status) []leftDocument {
+	out := []leftDocument{}
+	for _, r := range s.Left() {
+		out = append(out, leftDocument{r.Subject, string(r.State), r.Reason, r.Hint})
+	}
+	return out
+}
+
 type planDocument struct {
 	Project    string            `json:"project"`
 	Changes    int               `json:"changes"`
@@ -150,8 +166,10 @@ type statusDocument struct {
 	Roots      []rootsDocument    `json:"roots"`
 	Identities []identityDocument `json:"identities"`
 	Bindings   []bindingDocument  `json:"bindings"`
+	Left       []leftDocument     `json:"left"`
 	Swarm      *swarmDocument     `json:"swarm"`
 	Exposed    []exposedDocument  `json:"exposed"`
+	Weak       []findingDocument  `json:"certificates"`
 }
 
 // rootsDocument is what `public` or `system` stands for in the trust of a binding.
@@ -173,6 +191,8 @@ type nodeDocument struct {
 	Name  string `json:"name"`
 	State string `json:"state"`
 	TLS   string `json:"tls"`
+	// NotAfter is when the certificate that a manager shows ends; null of others, and where it was not reached.
+	NotAfter *string `json:"notAfter"`
 }
 
 type swarmDocument struct {
@@ -196,13 +216,16 @@ func swarmJSON(s *reconcile.SwarmStatus) *swarmDocument {
 		d.Lifetime = word(spec.FormatDuration(s.Lifetime))
 	}
 	for _, n := range s.Nodes {
-		d.Nodes = append(d.Nodes, nodeDocument{n.Name, n.State, s.TLS(n)})
+		d.Nodes = append(d.Nodes, nodeDocument{n.Name, n.State, s.TLS(n), when(n.Served.NotAfter)})
 	}
 	return d
 }
 
 func statusJSON(project string, s reconcile.Status) statusDocument {
-	d := statusDocument{Project: project, Converged: s.Converged, CAs: []caDocument{}, Roots: []rootsDocument{}, Identities: []identityDocument{}, Bindings: []bindingDocument{}, Swarm: swarmJSON(s.Swarm), Exposed: []exposedDocument{}}
+	d := statusDocument{Project: project, Converged: s.Converged, CAs: []caDocument{}, Roots: []rootsDocument{}, Identities: []identityDocument{}, Bindings: []bindingDocument{}, Left: leftJSON(s), Swarm: swarmJSON(s.Swarm), Exposed: []exposedDocument{}, Weak: []findingDocument{}}
+	for _, f := range s.Weak {
+		d.Weak = append(d.Weak, findingDocument(f))
+	}
 	for _, x := range s.Exposed {
 		d.Exposed = append(d.Exposed, exposedDocument(x))
 	}

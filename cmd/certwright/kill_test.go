@@ -70,7 +70,7 @@ func crashing(at string) int {
 	}
 	return run(context.Background(), os.Args[1:], env{
 		in: strings.NewReader(""), out: os.Stdout, err: os.Stderr, getenv: os.Getenv,
-		now: func() time.Time { return now }, around: around, settle: 2 * time.Second, couriers: os.Getenv(couriersEnv) != "",
+		now: func() time.Time { return now }, around: around, couriers: os.Getenv(couriersEnv) != "",
 	})
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"io"
 	"net"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -66,13 +67,25 @@ func (l *line) connect(conn net.Conn) {
 	_, _ = io.Copy(conn, server)
 }
 
-// tries are the calls that came one after the other at once: when each began, and how many calls the longest was.
-func (l *line) tries() (began []time.Time, most int) {
+var failedIssue = regexp.MustCompile(`(?m)^time=(\S+) level=ERROR msg=step action="issue `)
+
+// tries are the calls, as what watch has said so far tells one try from the next: when each began, and how many calls the longest was.
+func (l *line) tries(said string) (began []time.Time, most int) {
+	var ends []time.Time
+	for _, m := range failedIssue.FindAllStringSubmatch(said, -1) {
+		if at, err := time.Parse(time.RFC3339Nano, m[1]); err == nil {
+			ends = append(ends, at.Add(time.Millisecond)) // the log cuts off what is less
+		}
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	calls := 0
+	calls, over := 0, 0
 	for i, at := range l.calls {
-		if i == 0 || at.Sub(l.calls[i-1]) > 700*time.Millisecond {
+		before := over
+		for over < len(ends) && ends[over].Before(at) {
+			over++
+		}
+		if i == 0 || over > before {
 			began, calls = append(began, at), 0
 		}
 		calls++

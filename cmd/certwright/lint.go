@@ -3,7 +3,9 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -42,7 +44,7 @@ func (a *app) lintCommand() *cobra.Command {
 		},
 	}
 	c.Flags().StringVarP(&output, "output", "o", "text", "text or json")
-	c.Flags().BoolVar(&exitCode, "exit-code", false, "exit with 3 if anything is found")
+	c.Flags().BoolVar(&exitCode, "exit-code", false, "exit with 3 if anything is found, or could not be looked at")
 	c.Flags().BoolVar(&a.noCouriers, "no-couriers", false, "look by reading only")
 	return c
 }
@@ -60,7 +62,7 @@ func (a *app) lint(cmd *cobra.Command) (*spec.Spec, []reconcile.Finding, error) 
 	}
 	unseen := describe(cmd.Context(), s, &w)
 	w.KeyFiles = keyFiles(s.spec)
-	return s.spec, append(reconcile.Lint(s.spec, w), unseen...), nil
+	return s.spec, slices.Concat(reconcile.Lint(s.spec, w), reconcile.Unseen(s.spec, w), unseen), nil
 }
 
 // describe adds to a world what the engines that answer say for Lint alone. What one does not say stays unknown, and is a
@@ -99,19 +101,25 @@ func networks(ctx context.Context, e *docker.Engine, on map[string][]reconcile.N
 	return err
 }
 
-// keyFiles are the files with keys and passwords that a spec names and that are there, and the store, by their paths.
+// keyFiles are the files with keys and passwords that a spec names, and the store, by their paths; not those that are known not to be there.
 func keyFiles(s *spec.Spec) []reconcile.KeyFile {
 	var out []reconcile.KeyFile
 	add := func(file, what string) {
-		info, err := os.Stat(file)
-		if file == "" || err != nil {
+		info, unseen := os.Stat(file)
+		if file == "" || errors.Is(unseen, fs.ErrNotExist) {
 			return
 		}
 		path, err := filepath.Abs(file)
 		if real, linked := filepath.EvalSymlinks(path); err == nil && linked == nil {
 			path = real
 		}
-		out = append(out, reconcile.KeyFile{Path: path, What: what, Mode: uint32(info.Mode().Perm())})
+		f := reconcile.KeyFile{Path: path, What: what}
+		if unseen != nil {
+			f.Err = unseen.Error()
+		} else {
+			f.Mode = uint32(info.Mode().Perm())
+		}
+		out = append(out, f)
 	}
 	add(s.Store.Directory, "the store")
 	for _, c := range s.CAs {

@@ -115,8 +115,8 @@ func (w *watching) ended(ok bool, doc *shownDocument) web.Pass {
 		p.Status = &w.seen.status
 	}
 	doc.Watch.Trouble = string(p.Trouble)
-	// What was seen before a pass that could not look may be so no more.
-	doc.Converged = p.Trouble != web.PassTrouble && doc.rest && !slices.ContainsFunc(doc.Bindings, func(b causedDocument) bool {
+	// What was seen before a pass that could not look may be so no more; and steps may have been done, and not be written down.
+	doc.Converged = p.Trouble != web.PassTrouble && p.Trouble != web.StepsTrouble && doc.rest && !slices.ContainsFunc(doc.Bindings, func(b causedDocument) bool {
 		return !reconcile.BindingState(b.State).Settled()
 	})
 	p.Converged = doc.Converged
@@ -130,6 +130,7 @@ type shownDocument struct {
 	Bindings []causedDocument `json:"bindings"`
 	Watch    watchDocument    `json:"watch"`
 	rest     bool             // of all but the bindings, nothing is left to do or blocked
+	status   reconcile.Status // that all of it, but for causes, is of
 }
 
 type watchDocument struct {
@@ -161,6 +162,8 @@ func (d *shownDocument) take(s *seen, now time.Time) {
 	if !part {
 		d.Watch.Looked = when(now)
 		d.statusDocument, d.Bindings = saw, make([]causedDocument, len(saw.Bindings))
+		d.status = s.status
+		d.status.Bindings = slices.Clone(s.status.Bindings)
 	}
 	d.rest = (d.rest || !part) && bindingsAlone(s.session.spec, s.out.Plan)
 	for i, b := range s.status.Bindings {
@@ -169,9 +172,10 @@ func (d *shownDocument) take(s *seen, now time.Time) {
 			at = slices.IndexFunc(d.Bindings, func(x causedDocument) bool { return x.Name == b.Name })
 		}
 		if at >= 0 {
-			d.Bindings[at] = causedDocument{saw.Bindings[i], causes(s, b)}
+			d.Bindings[at], d.status.Bindings[at] = causedDocument{saw.Bindings[i], causes(s, b)}, b
 		}
 	}
+	d.Left = leftJSON(d.status)
 }
 
 // bindingsAlone reports whether a plan has nothing to do or blocked but bindings of the spec, which are not settled then.

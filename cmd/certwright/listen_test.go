@@ -21,6 +21,8 @@ import (
 	"github.com/certwright/certwright/providers/docker"
 	"github.com/certwright/certwright/providers/docker/dockertest"
 	"github.com/certwright/certwright/providers/web/browsertest"
+	"github.com/certwright/certwright/reconcile"
+	"github.com/certwright/certwright/spec"
 )
 
 // listens is the address a watch says that it listens at.
@@ -217,7 +219,7 @@ func TestWatchListenPlaces(t *testing.T) {
 	}
 	w.shows(at, "/metrics", "certwright_passes_total 4\n")
 	is := shown(t, at)
-	was.Converged = true
+	was.Converged, was.Left = true, []leftDocument{}
 	was.Bindings[0].State, was.Bindings[0].Reason, was.Bindings[0].Hint, was.Bindings[0].Causes = "Unverified", "no consumer is named", "", nil
 	*was.Bindings[0].Conditions.Placed = true
 	if diff := cmp.Diff(toJSON(t, was), toJSON(t, is)); diff != "" {
@@ -307,5 +309,41 @@ func TestWatchListenSocket(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(w.dir, "socket")); err == nil {
 		t.Error("the socket is still there")
+	}
+}
+
+// TestShownLeft has a pass over one binding bring up to date what is left of that one, and of no other.
+func TestShownLeft(t *testing.T) {
+	of, err := spec.Parse([]spec.Input{{Name: "tls.yaml", Data: []byte("version: 1\nproject: shop\ncas: {c: {local: {}}}\nidentities: {i: {ca: c, names: [i]}}\n" +
+		"bindings:\n  a: {identity: i, directory: /a}\n  b: {identity: i, directory: /b}\n")}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	saw := func(only []string, beside []reconcile.Refusal, bindings ...reconcile.BindingStatus) *seen {
+		return &seen{session: &session{spec: of}, scope: reconcile.Scope{Only: only}, status: reconcile.Status{Bindings: bindings, Beside: beside}}
+	}
+	var d shownDocument
+	first := saw(
+		nil, []reconcile.Refusal{{Subject: "host/far", State: reconcile.Failed}},
+		reconcile.BindingStatus{Name: "a", State: reconcile.Ready}, reconcile.BindingStatus{Name: "b", State: reconcile.Waiting, Hint: "start it"},
+	)
+	d.take(first, time.Now())
+	d.take(saw([]string{"a"}, nil, reconcile.BindingStatus{Name: "a", State: reconcile.Stale}), time.Now())
+	want := []leftDocument{{Subject: "binding/a", State: "Stale"}, {Subject: "binding/b", State: "Waiting", Hint: "start it"}, {Subject: "host/far", State: "Failed"}}
+	if diff := cmp.Diff(want, d.Left); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if first.status.Bindings[0].State != reconcile.Ready {
+		t.Error("what a pass saw was changed by the next")
+	}
+}
+
+// TestEndedUnwritten has a pass after which nothing is left to do, and which the store did not take.
+func TestEndedUnwritten(t *testing.T) {
+	w := &watching{a: &app{env: env{now: time.Now}}, said: map[string]string{}, seen: &seen{session: &session{spec: &spec.Spec{}}}}
+	for _, ok := range []bool{true, false, true} {
+		if p := w.ended(ok, &shownDocument{}); p.Converged != ok {
+			t.Errorf("converged: %t, after a pass that went well: %t", p.Converged, ok)
+		}
 	}
 }

@@ -82,6 +82,16 @@ type hinted struct {
 
 func (h hinted) Error() string { return h.err.Error() }
 func (h hinted) Unwrap() error { return h.err }
+func (h hinted) Hint() string  { return h.hint }
+
+// hintOf is what an error says is to be done, or "".
+func hintOf(err error) string {
+	var h interface{ Hint() string }
+	if errors.As(err, &h) {
+		return h.Hint()
+	}
+	return ""
+}
 
 // run is the program: it returns the exit code.
 func run(ctx context.Context, args []string, e env) int {
@@ -101,9 +111,8 @@ func run(ctx context.Context, args []string, e env) int {
 			fmt.Fprintf(e.err, "certwright: %s\n", strings.TrimRight(line, "\n"))
 		}
 	}
-	var h hinted
-	if errors.As(err, &h) {
-		fmt.Fprintf(e.err, "certwright: hint: %s\n", h.hint)
+	if hint := hintOf(err); hint != "" {
+		printHint(e.err, "certwright: ", hint)
 	}
 	var x exit
 	if errors.As(err, &x) {

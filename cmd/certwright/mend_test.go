@@ -84,7 +84,7 @@ func TestNewPassword(t *testing.T) {
 	t.Parallel()
 	s := everyFormat(t)
 	s.write("store.pass", "a newer word\n")
-	s.says(s.want(exitPending, "plan", "--exit-code"), "placed file differs: store.jks")
+	s.says(s.want(exitPending, "plan", "--exit-code"), "placed files differ: store.jks, trust.jks")
 	s.want(exitDone, "apply")
 	for _, name := range []string{"store.jks", "trust.jks"} {
 		if _, err := (formats.Formats{}).Decode(contents[name], read(t, filepath.Join(s.certs, name)), "a newer word"); err != nil {

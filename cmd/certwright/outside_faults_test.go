@@ -61,8 +61,8 @@ func TestOutsideFaults(t *testing.T) {
 					}
 					s.want(exitDone, "rotate", "identity/web", "--defer")
 					failing := true
-					said := s.watch(func(string) error {
-						if began, most := o.tries(); failing {
+					said := s.watch(func(said string) error {
+						if began, most := o.tries(said); failing {
 							if len(began) < 3 {
 								return errors.New("it has not been tried three times")
 							}

@@ -73,7 +73,7 @@ func (a *app) look(cmd *cobra.Command, s *session, scope reconcile.Scope) (recon
 		defer looking.Stop()
 	}
 	w, err := reconcile.Observe(cmd.Context(), s.applier.Providers, s.spec, reconcile.Look{
-		Couriers: !a.noCouriers, Probe: true, Only: scope.Only, Now: now,
+		Couriers: !a.noCouriers, Probe: true, Only: scope.Only, Strays: a.strays, Now: now,
 	})
 	if err != nil {
 		return w, reconcile.Plan{}, a.lost(err)
@@ -127,7 +127,7 @@ func (a *app) refusals(title, colour string, all []reconcile.Refusal) {
 	for _, r := range all {
 		fmt.Fprintf(a.out, "  %s: %s\n", r.Subject, r.Reason)
 		if r.Hint != "" {
-			fmt.Fprintf(a.out, "    hint: %s\n", r.Hint)
+			printHint(a.out, "    ", r.Hint)
 		}
 	}
 }

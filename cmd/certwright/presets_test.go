@@ -23,6 +23,7 @@ type presetServer struct {
 	env      []string
 	at, file string // where its configuration file is mounted, and what stands in it
 	stop     string
+	sysctls  map[string]string
 	volume   bool // its certificates lie in a volume, else in a directory
 	starttls string
 	user     string // who logs in where the protocol has that
@@ -147,7 +148,7 @@ func (s scene) preset(c presetServer) (id string, lines []string) {
 	}
 	made := dockertest.Run(s.t, dockertest.Container{
 		Name: string(c.kind), Image: dockertest.Image(s.t, c.kind), Cmd: c.cmd, Env: c.env, StopSignal: c.stop, Mounts: mounts,
-		Network: dockertest.Network(s.t),
+		Network: dockertest.Network(s.t), Sysctls: c.sysctls,
 	})
 	lines = []string{"container: " + made.Name, place, "probe: " + c.probe}
 	if c.files != "" {

@@ -72,34 +72,6 @@ func (a *app) wish(cmd *cobra.Command, subject string, wish func(*spec.Spec, *re
 	return nil
 }
 
-func (a *app) adoptCommand() *cobra.Command {
-	var later bool
-	c := &cobra.Command{
-		Use:   "adopt BINDING",
-		Short: "Take over files that certwright did not make, keeping a backup beside them",
-		Long: "Take over files that certwright did not make, keeping a backup beside them.\n\n" +
-			"It is for a binding that is Blocked by somebody else's files. Certificate, key and CA of the spec take their\n" +
-			"place; they are kept in a directory ..certwright-backup-TIME beside them. A Swarm secret is taken from its\n" +
-			"service, and stays. Clients that trust another CA than that of the spec have to be given it first.",
-		Args: one("BINDING"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			wish := func(s *spec.Spec, st *reconcile.State) error {
-				if err := only(s, args); err != nil {
-					return err
-				}
-				st.Wishes["binding/"+args[0]] = reconcile.Wish{At: a.now(), Adopt: true}
-				return nil
-			}
-			if later {
-				return a.wish(cmd, "binding/"+args[0], wish)
-			}
-			return a.apply(cmd.Context(), applying{scoping: scoping{names: args}}, wish)
-		},
-	}
-	c.Flags().BoolVar(&later, "defer", false, "record the wish only: plan shows it, and the next pass carries it out")
-	return c
-}
-
 func (a *app) validateCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "validate",

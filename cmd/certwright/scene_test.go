@@ -27,11 +27,11 @@ type scene struct {
 	certs string // the directory the binding places into
 }
 
-// newScene makes a scene whose program waits two seconds for a rung to show.
+// newScene makes a scene with nothing in it.
 func newScene(t *testing.T) scene {
 	t.Helper()
 	dockertest.Engine(t)
-	s := scene{command: command{t: t, dir: t.TempDir(), settle: 2 * time.Second}}
+	s := scene{command: command{t: t, dir: t.TempDir()}}
 	s.certs = filepath.Join(s.dir, "certs")
 	if err := os.Mkdir(s.certs, 0o755); err != nil {
 		t.Fatal(err)
@@ -82,7 +82,7 @@ func (s scene) up(servers ...dockertest.Running) {
 	for _, c := range servers {
 		dockertest.Start(s.t, c.ID)
 	}
-	s.want(exitDone, "apply", "--wait", "1m")
+	s.want(exitDone, "apply", "--wait", dockertest.Patience.String())
 	s.state("Ready", "")
 }
 
@@ -129,7 +129,7 @@ func served(t testing.TB, id string) string {
 	t.Helper()
 	serial := ""
 	address := net.JoinHostPort(dockertest.Address(t, id), "8443")
-	dockertest.Poll(t, 20*time.Second, address+" to serve", func() (err error) {
+	dockertest.Poll(t, dockertest.Patience, address+" to serve", func() (err error) {
 		serial, err = handshake(address)
 		return err
 	})

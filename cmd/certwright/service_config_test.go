@@ -229,7 +229,7 @@ func (s *swarmScene) meddledConfigs() {
 		t.Errorf("a forged config:\n%s%s", r.out, r.err)
 	}
 	if r := s.want(exitPart, "verify", "--deep"); !strings.Contains(r.out, name+"    NOT AS WANTED: it holds something else\n") ||
-		!strings.Contains(r.out, "  hint: take "+name+" from its service (`docker service update --config-rm "+name+" SERVICE`), remove it\n  (`docker config rm "+name+"`)") {
+		!strings.Contains(r.out, "  hint: take "+name+" from its service (`docker service update --config-rm "+name+" SERVICE`), remove it (`docker config rm "+name+"`)") {
 		t.Errorf("verify --deep:\n%s", r.out)
 	}
 	if err := s.m.Client.ConfigRemove(t.Context(), name); err != nil {

@@ -29,8 +29,7 @@ const (
 	deepForged = `  api  ca.pem    shop-api-ca.pem-HASH    NOT AS WANTED: it holds something else
   api  cert.pem  shop-api-cert.pem-HASH  as wanted
   api  key.pem   shop-api-key.pem-HASH   as wanted
-  hint: take shop-api-ca.pem-HASH from its service (` + "`docker service update --secret-rm shop-api-ca.pem-HASH SERVICE`" + `), remove it
-  (` + "`docker secret rm shop-api-ca.pem-HASH`), and run `certwright apply`\n"
+  hint: take shop-api-ca.pem-HASH from its service (` + "`docker service update --secret-rm shop-api-ca.pem-HASH SERVICE`" + `), remove it (` + "`docker secret rm shop-api-ca.pem-HASH`), and run `certwright apply`\n"
 )
 
 // TestServiceDeep has somebody forge a secret, with the name and the labels of one of ours. Only a comparison shows it.

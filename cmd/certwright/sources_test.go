@@ -132,7 +132,7 @@ bindings:
 	s.want(exitDone, "plan", "--exit-code")
 
 	second := issue()
-	s.says(s.want(exitPending, "plan", "--exit-code"), "placed file differs")
+	s.says(s.want(exitPending, "plan", "--exit-code"), "placed files differ: cert.pem, key.pem")
 	s.want(exitDone, "apply")
 	s.state("Ready", "")
 	if got := served(t, web.ID); got != second || second == first {

@@ -26,12 +26,15 @@ func (a *app) statusCommand() *cobra.Command {
 				return err
 			}
 			defer s.close()
+			a.strays = true
 			w, plan, err := a.look(cmd, s, reconcile.Scope{})
 			if err != nil {
 				return err
 			}
+			reconcile.Managers(cmd.Context(), s.applier.Providers, w)
 			status := reconcile.Assess(s.spec, w, plan)
 			status.Exposed = reconcile.Audit(cmd.Context(), s.applier.Providers, w)
+			status.Weak = reconcile.Certificates(s.spec, w)
 			switch output {
 			case "json":
 				err = printJSON(a.out, statusJSON(s.spec.Project, status))
@@ -102,9 +105,15 @@ func (a *app) statusTable(s *session, status reconcile.Status) {
 	for _, r := range status.Revoking {
 		fmt.Fprintf(a.out, "  %s\n", a.paint(yellow, r))
 	}
+	a.weak(status.Weak)
 	a.exposed(status.Exposed)
 	a.swarm(status.Swarm)
 	a.bindings(status, reconcile.Scope{})
+	a.uncleared(status)
+	a.refusals("Blocked", red, slices.DeleteFunc(slices.Clone(status.Beside), func(r reconcile.Refusal) bool {
+		kind, _, _ := strings.Cut(r.Subject, "/")
+		return r.State.Settled() || slices.Contains([]string{"ca", "identity", "binding", "swarm"}, kind) // said above
+	}))
 }
 
 // rootsVersion is what Mozilla's roots are pinned to; "" for others.
@@ -115,6 +124,18 @@ func rootsVersion(r reconcile.RootsStatus) string {
 	return ""
 }
 
+// weak prints certificates that can be forged, have ended, or end soon.
+func (a *app) weak(all []reconcile.Finding) {
+	if len(all) == 0 {
+		return
+	}
+	fmt.Fprintln(a.out, "\nCertificates")
+	for _, f := range all {
+		fmt.Fprintf(a.out, "  %s  %s\n", f.Subject, a.paint(red, printable(f.Reason)))
+		printHint(a.out, "  ", printable(f.Hint))
+	}
+}
+
 // exposed prints the sockets of engines that let in whom they should not.
 func (a *app) exposed(all []reconcile.Exposure) {
 	if len(all) == 0 {
@@ -122,7 +143,8 @@ func (a *app) exposed(all []reconcile.Exposure) {
 	}
 	fmt.Fprintln(a.out, "\nEngines")
 	for _, x := range all {
-		fmt.Fprintf(a.out, "  %s  %s\n  hint: %s\n", x.Host, a.paint(red, x.Address+" "+x.Reason), x.Hint)
+		fmt.Fprintf(a.out, "  %s  %s\n", x.Host, a.paint(red, x.Address+" "+x.Reason))
+		printHint(a.out, "  ", x.Hint)
 	}
 }
 
@@ -146,11 +168,15 @@ func (a *app) swarm(s *reconcile.SwarmStatus) {
 	}
 	t := a.table()
 	for _, n := range s.Nodes {
-		t.row(n.Name, n.State, "TLS "+s.TLS(n))
+		until := ""
+		if !n.Served.NotAfter.IsZero() {
+			until = "until " + stamp(n.Served.NotAfter)
+		}
+		t.row(n.Name, n.State, "TLS "+s.TLS(n), until)
 	}
 	t.flush()
 	if s.Hint != "" {
-		fmt.Fprintf(a.out, "  hint: %s\n", s.Hint)
+		printHint(a.out, "  ", s.Hint)
 	}
 }
 
@@ -191,7 +217,7 @@ func (a *app) hints(status reconcile.Status, scope reconcile.Scope) {
 		names[b.Hint] = append(names[b.Hint], b.Name)
 	}
 	for _, h := range hints {
-		fmt.Fprintf(a.out, "  hint: %s: %s\n", strings.Join(names[h], ", "), h)
+		printHint(a.out, "  ", strings.Join(names[h], ", ")+": "+h)
 	}
 }
 

@@ -64,7 +64,7 @@ func TestSwarmExternalCA(t *testing.T) {
 	if n := ca.Signed.Load(); n < 3 {
 		t.Errorf("it signed %d certificates", n)
 	}
-	s.says(exitDone, []string{"status"}, "  "+ca.URL+" signs the certificates of its nodes\n", "  "+nodes[1].Hostname+"  ready  TLS ready\n")
+	s.says(exitDone, []string{"status"}, "  "+ca.URL+" signs the certificates of its nodes\n", "  "+nodes[1].Hostname+"  ready  TLS ready  until ")
 
 	// Swarm does not go from one to another.
 	external(other, "other.pem")

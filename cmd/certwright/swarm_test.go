@@ -72,8 +72,9 @@ func (s *swarmScene) rotatedOnce(before swarm.Swarm, nodes []dockertest.Manager)
 	block, _ := pem.Decode([]byte(now.TLSInfo.TrustRoot))
 	sum := sha256.Sum256(block.Bytes)
 	want := swarmDocument{Root: word(hex.EncodeToString(sum[:])), NotAfter: d.Swarm.NotAfter, Lifetime: word("30d"), External: []string{}}
-	for _, n := range nodes {
-		want.Nodes = append(want.Nodes, nodeDocument{n.Hostname, "ready", "ready"})
+	for i, n := range nodes {
+		shows := d.Swarm.Nodes[min(i, len(d.Swarm.Nodes)-1)].NotAfter // at its address, if that is reached from here
+		want.Nodes = append(want.Nodes, nodeDocument{n.Hostname, "ready", "ready", shows})
 	}
 	if diff := cmp.Diff(&want, d.Swarm); diff != "" || d.Swarm.NotAfter == nil {
 		s.t.Errorf("status (-want +got)\n%s", diff)
@@ -115,7 +116,7 @@ func TestSwarmRotation(t *testing.T) {
 	s.says(exitPending, []string{"plan", "--exit-code"}, "rotate the Swarm's root on 3 nodes, which changes its join tokens  rotation was raised from 7 to 8")
 	s.says(exitDone, []string{"apply"}, "/3 nodes have a certificate of the new root, waits for ", "3/3 nodes trust the new root alone\n")
 	was = s.rotatedOnce(was, nodes)
-	s.says(exitDone, []string{"status"}, "\nSwarm\n  root ", "node certificates live 30d\n", "  "+third+"  ready  TLS ready\n")
+	s.says(exitDone, []string{"status"}, "\nSwarm\n  root ", "node certificates live 30d\n", "  "+third+"  ready  TLS ready  until ")
 	lap("rotation")
 
 	// Killed after the update, and without its answer: the next one follows and does not rotate again.

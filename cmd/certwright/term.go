@@ -1,12 +1,8 @@
 package main
 
 import (
-	"bytes"
-	"fmt"
 	"io"
 	"os"
-	"strings"
-	"text/tabwriter"
 
 	"golang.org/x/term"
 )
@@ -32,24 +28,15 @@ func terminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// table lines up columns; the last may be empty.
-type table struct {
-	out io.Writer
-	buf *bytes.Buffer
-	w   *tabwriter.Writer
-}
-
-func (a *app) table() table {
-	var buf bytes.Buffer
-	return table{a.out, &buf, tabwriter.NewWriter(&buf, 0, 8, 2, ' ', 0)}
-}
-
-func (t table) row(cells ...string) { fmt.Fprintln(t.w, "  "+strings.Join(cells, "\t")) }
-
-// flush prints the table without the blanks tabwriter leaves at the ends of lines.
-func (t table) flush() {
-	_ = t.w.Flush()
-	for line := range strings.Lines(t.buf.String()) {
-		fmt.Fprintln(t.out, strings.TrimRight(line, " \n"))
+// width is how many columns a terminal has, and zero for what is none, or does not say.
+func width(w io.Writer) int {
+	f, ok := w.(*os.File)
+	if !ok {
+		return 0
 	}
+	columns, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		return 0
+	}
+	return columns
 }

@@ -110,9 +110,9 @@ func TestUnitRuns(t *testing.T) {
 		t.Errorf("it was ended, and is process %s instead of %s", is, process)
 	}
 	b.do("mkfifo /etc/certwright/next && mv /etc/certwright/next /etc/certwright/tls.yaml")
-	b.await(watchUnit, "Result", "watchdog")
+	b.within(time.Minute, watchUnit, "Result", "watchdog")
 	b.do("install -m 600 tls.yaml /etc/certwright/")
-	b.await(watchUnit, "NRestarts", "1")
+	b.within(time.Minute, watchUnit, "NRestarts", "1")
 	b.await(watchUnit, "ActiveState", "active")
 
 	b.do("systemctl disable --now certwright")

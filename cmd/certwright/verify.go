@@ -72,7 +72,7 @@ func (a *app) proof(s *spec.Spec, w reconcile.World, b reconcile.BindingStatus) 
 		}
 	}
 	if b.Hint != "" {
-		fmt.Fprintf(a.out, "  hint: %s\n", b.Hint)
+		printHint(a.out, "  ", b.Hint)
 	}
 }
 
@@ -151,8 +151,8 @@ func (a *app) comparedOf(title string, all []reconcile.Compared) (unproved bool)
 	t.flush()
 	for _, c := range all {
 		if c.Other {
-			fmt.Fprintf(a.out, "  hint: take %s from its service (`docker service update --%[2]s-rm %[1]s SERVICE`), remove it\n"+
-				"  (`docker %[2]s rm %[1]s`), and run `certwright apply`\n", c.Secret, c.Word())
+			printHint(a.out, "  ", fmt.Sprintf("take %s from its service (`docker service update --%[2]s-rm %[1]s SERVICE`), remove it "+
+				"(`docker %[2]s rm %[1]s`), and run `certwright apply`", c.Secret, c.Word()))
 		}
 	}
 	return unproved
@@ -179,7 +179,7 @@ func (a *app) whyCommand() *cobra.Command {
 			status := reconcile.Assess(s.spec, w, plan)
 			told := false
 			for _, b := range status.Bindings {
-				if len(args) > 0 && !slices.Contains(args, b.Name) || len(args) == 0 && b.State.Settled() {
+				if len(args) > 0 && !slices.Contains(args, b.Name) || len(args) == 0 && b.State.Settled() && b.Hint == "" {
 					continue
 				}
 				if told {
@@ -209,7 +209,7 @@ func (a *app) whyElse(plan reconcile.Plan, status reconcile.Status) bool {
 		said[r.Reason] = true
 		fmt.Fprintf(a.out, "%s: %s: %s\n", r.Subject, a.paint(stateColour(r.State), string(r.State)), r.Reason)
 		if r.Hint != "" {
-			fmt.Fprintf(a.out, "hint: %s\n", r.Hint)
+			printHint(a.out, "", r.Hint)
 		}
 	}
 	for _, r := range status.Revoking {
@@ -231,7 +231,7 @@ func (a *app) why(w reconcile.Causes) {
 	t.flush()
 	fmt.Fprintf(a.out, "next: %s\n", w.Next)
 	if w.Binding.Hint != "" {
-		fmt.Fprintf(a.out, "hint: %s\n", w.Binding.Hint)
+		printHint(a.out, "", w.Binding.Hint)
 	}
 }
 

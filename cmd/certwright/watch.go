@@ -67,11 +67,13 @@ type watching struct {
 	asked   atomic.Bool       // an engine was, by the last pass over everything, or may be by one under way
 	read    []spec.Input      // the spec's files as the session has them
 	said    map[string]string // what was said last, by subject
-	systemd systemd
-	stands  string      // what is said of the last pass in a line
-	seen    *seen       // by the last pass; nil when it could not look
-	web     *web.Server // nil without --listen
-	after   afterPass   // nil but for run
+	// What was blocked at the last look at everything, and is no binding, by subject.
+	inTheWay map[string]reconcile.Refusal
+	systemd  systemd
+	stands   string      // what is said of the last pass in a line
+	seen     *seen       // by the last pass; nil when it could not look
+	web      *web.Server // nil without --listen
+	after    afterPass   // nil but for run
 }
 
 // afterPass is called after every pass with what it came to; err says why it could not be made, or did nothing.
@@ -171,6 +173,7 @@ func (w *watching) pass(ctx context.Context, why string) (time.Time, bool) {
 		w.seen = &seen{s, scope, out, status}
 	}
 	if len(scope.Only) == 0 {
+		w.blocked(s.spec, out.Plan)
 		w.asked.Store(len(out.World.Engines)+len(out.World.Swarms) > 0)
 		w.stands = inALine(status)
 	} else if !out.Plan.Empty() || len(out.Plan.Blocked) > 0 || slices.ContainsFunc(out.Done, concernsOthers) {

@@ -12,7 +12,7 @@ import (
 // How much garbage there may be beside what is in use, in percent.
 const (
 	thrifty = 50
-	hasty   = 300 // while somebody misses a file: to collect garbage takes about as long as to put it back
+	hasty   = 150 // while somebody misses a file: none is collected before it is back
 )
 
 // thrift returns pass as one that leaves no garbage: it is collected when the pass is over and nobody waits. After one over
@@ -25,7 +25,7 @@ func thrift(pass func(ctx context.Context, why string) (time.Time, bool)) func(c
 			return pass(ctx, why)
 		}
 		debug.SetGCPercent(hasty)
-		defer runtime.GC()
+		defer func() { go runtime.GC() }() // what changes meanwhile is heard at once
 		defer debug.SetGCPercent(thrifty)
 		return pass(ctx, why)
 	}

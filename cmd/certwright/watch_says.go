@@ -26,6 +26,26 @@ func (w *watching) states(status reconcile.Status) {
 	}
 }
 
+// blocked says what is in the way besides the bindings, after a look at everything.
+func (w *watching) blocked(s *spec.Spec, plan reconcile.Plan) {
+	is := map[string]reconcile.Refusal{}
+	for _, r := range plan.Blocked {
+		name, binding := strings.CutPrefix(r.Subject, "binding/")
+		if _, said := is[r.Subject]; !said && (!binding || s.BindingByName(name) == nil) {
+			is[r.Subject] = r
+		}
+	}
+	for subject := range w.inTheWay {
+		if _, still := is[subject]; !still {
+			w.say(subject, "", slog.LevelInfo)
+		}
+	}
+	for subject, r := range reconcile.Sorted(is) {
+		w.say(subject, r.Reason, slog.LevelWarn, "hint", r.Hint)
+	}
+	w.inTheWay = is
+}
+
 // refusals says of calls to the engine that they are refused, also of those that are done without.
 func (w *watching) refusals() {
 	refused := map[string]string{} // by subject
@@ -51,9 +71,8 @@ func (w *watching) refusals() {
 // fails says why a whole pass did, and what to do about it.
 func (w *watching) fails(err error) {
 	w.stands = err.Error()
-	var h hinted
-	if errors.As(w.a.lost(err), &h) {
-		w.say("store", err.Error(), slog.LevelError, "hint", h.hint)
+	if hint := hintOf(w.a.lost(err)); hint != "" {
+		w.say("store", err.Error(), slog.LevelError, "hint", hint)
 		return
 	}
 	w.say("store", err.Error(), slog.LevelError)

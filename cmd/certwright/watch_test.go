@@ -228,6 +228,27 @@ func TestWatchEvents(t *testing.T) {
 	w.says(quiet, `"state":"Waiting"`)
 }
 
+// TestWatchBlocked has something in the way that is no binding: it is said once, and when it is over.
+func TestWatchBlocked(t *testing.T) {
+	t.Parallel()
+	more := watchYAML + "  second: {identity: web, directory: ./second}\n  third: {identity: web, directory: ./third}\n"
+	w := startWatch(t, "", more, "--interval", "1h")
+	w.says(0, `"subject":"binding/third"`)
+	from := len(w.text())
+	w.spec(strings.Replace(watchYAML, "web: {identity: web, directory: ./web}", "fourth: {identity: web, directory: ./fourth}", 1))
+	w.says(from, `"msg":"failed","subject":"prune","error":"3 of 4 bindings left the spec`)
+	w.says(from, "certwright apply --prune=all")
+	w.signal(syscall.SIGHUP)
+	w.remove("fourth")
+	w.placed("fourth/key.pem")
+	over := len(w.text())
+	w.spec(more)
+	w.says(over, `"msg":"well again","subject":"prune"`)
+	if n := strings.Count(w.text()[from:over], `"subject":"prune"`); n != 1 {
+		t.Errorf("it is said %d times:\n%s", n, w.text()[from:over])
+	}
+}
+
 // TestWatchUnasked makes no pass because a container starts, where no binding has to do with an engine. What other tests do
 // while a pass is under way makes one.
 func TestWatchUnasked(t *testing.T) {

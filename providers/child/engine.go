@@ -85,6 +85,11 @@ func (e Engines) Started(context.Context, string, string, time.Time) (time.Time,
 	return since, nil
 }
 
+// Ending implements reconcile.Engines: what ended is no container any more.
+func (e Engines) Ending(context.Context, string, string) (reconcile.Ending, error) {
+	return reconcile.Ending{}, errors.New("the child is not running")
+}
+
 // CreateVolume implements reconcile.Engines: there are none.
 func (e Engines) CreateVolume(context.Context, string, string, map[string]string) error {
 	return errors.New("there is no engine to make a volume")

@@ -10,9 +10,9 @@ type Call struct {
 // Calls is everything that this package ever asks of an engine. The tests record what they send and compare.
 var Calls = []Call{
 	{"HEAD", "/_ping", "agree on the version of the API"},
-	{"GET", "/info", "architecture, host name and user namespaces, before files go to the engine's machine"},
+	{"GET", "/info", "architecture, host name and user namespaces, before files go to the engine's machine; which engine it is, where the spec has several"},
 	{"GET", "/containers/json", "list the containers; list couriers that were never started"},
-	{"GET", "/containers/{id}/json", "the user a container runs as; when it started, where the directory it mounts is younger than it; its restart policy, before a signal; its state after a restart; whether one runs in whose network names are proved; what `init --running` writes down"},
+	{"GET", "/containers/{id}/json", "the user a container runs as; when it started, where the directory it mounts is younger than it; its restart policy, before a signal; its state after a restart; how a server that ended did; whether one runs in whose network names are proved; what `init --running` writes down"},
 	{"GET", "/containers/{id}/archive", "read /etc/passwd and /etc/group, to find a user's number; read the trust store of a container that a binding names"},
 	{"HEAD", "/containers/{id}/archive", "see which trust store a container has, and whether its tool is there"},
 	{"PUT", "/containers/{id}/archive", "put the roots of a binding into the trust store of its container, and note there what is ours"},
@@ -32,7 +32,7 @@ var Calls = []Call{
 	{"POST", "/containers/create", "create a courier"},
 	{"POST", "/containers/{id}/attach", "talk to a courier"},
 	{"POST", "/containers/{id}/start", "start a courier"},
-	{"GET", "/events", "`watch`: hear when something changed; every pass looks at everything all the same"},
+	{"GET", "/events", "`watch`: hear when something changed; every pass looks at everything all the same; whether a server that ended was stopped"},
 	{"GET", "/services", "list the services of a Swarm"},
 	{"POST", "/services/create", "make an outpost: a courier in the overlay network of tasks on other nodes, to look at them from"},
 	{"DELETE", "/services/{id}", "remove an outpost"},

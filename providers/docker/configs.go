@@ -23,7 +23,7 @@ func (c Configs) List(ctx context.Context, prefix string) (map[string][]byte, er
 	if c.Engine.err != nil {
 		return nil, c.Engine.err
 	}
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	ctx, cancel := limited(ctx, answerTimeout)
 	defer cancel()
 	all, err := c.Engine.cli.ConfigList(ctx, swarm.ConfigListOptions{Filters: filters.NewArgs(filters.Arg("name", prefix))})
 	if err != nil {
@@ -43,7 +43,7 @@ func (c Configs) Read(ctx context.Context, name string) ([]byte, error) {
 	if c.Engine.err != nil {
 		return nil, c.Engine.err
 	}
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	ctx, cancel := limited(ctx, answerTimeout)
 	defer cancel()
 	found, _, err := c.Engine.cli.ConfigInspectWithRaw(ctx, name)
 	switch {
@@ -60,7 +60,7 @@ func (c Configs) Create(ctx context.Context, name string, data []byte) error {
 	if c.Engine.err != nil {
 		return c.Engine.err
 	}
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	ctx, cancel := limited(ctx, answerTimeout)
 	defer cancel()
 	err := c.Engine.o.Around.Do("POST /configs/create", func() error {
 		_, err := c.Engine.cli.ConfigCreate(ctx, swarm.ConfigSpec{
@@ -79,7 +79,7 @@ func (c Configs) Remove(ctx context.Context, name string) error {
 	if c.Engine.err != nil {
 		return c.Engine.err
 	}
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	ctx, cancel := limited(ctx, answerTimeout)
 	defer cancel()
 	err := c.Engine.o.Around.Do("DELETE /configs/{id}", func() error { return c.Engine.cli.ConfigRemove(ctx, name) })
 	if errdefs.IsNotFound(err) {

@@ -30,6 +30,9 @@ const courierName = "certwright-courier-"
 // about to start it.
 const leftoverAge = time.Minute
 
+// createTimeout is enough for an engine that is busy to make a container.
+const createTimeout = 20 * time.Second
+
 // job is what a courier is hired for.
 type job struct {
 	args    []string // after `certwright courier`
@@ -60,13 +63,13 @@ func (e *Engine) tryHire(ctx context.Context, j job) (s *stream, image string, e
 	if image, err = e.courierImage(ctx); err != nil {
 		return nil, "", err
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	starting, cancel := limited(ctx, time.Minute)
 	defer cancel()
-	e.sweep(ctx)
+	e.sweep(starting)
 	name := courierName + randomName()
-	if s, err = e.start(ctx, name, image, j); err != nil {
+	if s, err = e.start(starting, name, image, j); err != nil {
 		// Whatever of it did happen: also a container whose creation was never answered.
-		e.discard(ctx, name)
+		e.discard(starting, name, err)
 		return nil, image, err
 	}
 	s.end = func() { e.awaitEnd(ctx, name) }
@@ -76,6 +79,8 @@ func (e *Engine) tryHire(ctx context.Context, j job) (s *stream, image string, e
 func (e *Engine) start(ctx context.Context, name, image string, j job) (*stream, error) {
 	err := e.o.Around.Do("POST /containers/create", func() error {
 		config, host := e.courierConfig(image, j)
+		ctx, cancel := limited(ctx, createTimeout)
+		defer cancel()
 		_, err := e.cli.ContainerCreate(ctx, config, host, nil, nil, name)
 		return err
 	})
@@ -84,11 +89,17 @@ func (e *Engine) start(ctx context.Context, name, image string, j job) (*stream,
 	}
 	s := &stream{name: name, stderr: command.First(outputMax)}
 	err = e.o.Around.Do("POST /containers/{id}/attach", func() (err error) {
+		ctx, cancel := limited(ctx, answerTimeout)
+		defer cancel()
+		began := time.Now()
 		s.HijackedResponse, err = hijack(ctx, func() (types.HijackedResponse, error) {
 			return e.cli.ContainerAttach(ctx, name, container.AttachOptions{
 				Stream: true, Stdin: true, Stdout: true, Stderr: true,
 			})
 		})
+		if err != nil && toBlame(ctx, began) {
+			return away(e.name(), "POST /containers/{id}/attach")
+		}
 		return e.refused.streamRefused("POST /containers/{id}/attach", err)
 	})
 	if err != nil {
@@ -144,21 +155,21 @@ func (e *Engine) courierConfig(image string, j job) (*container.Config, *contain
 
 // awaitEnd returns when the engine has removed a courier whose input has ended; one that does not end is removed.
 func (e *Engine) awaitEnd(ctx context.Context, name string) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerTimeout)
+	ctx, cancel := farewell(ctx, nil)
 	defer cancel()
 	gone, failed := e.cli.ContainerWait(ctx, name, container.WaitConditionRemoved)
 	select {
 	case <-gone:
 	case err := <-failed:
 		if !errdefs.IsNotFound(err) {
-			e.discard(ctx, name)
+			e.discard(ctx, name, err)
 		}
 	}
 }
 
-// discard removes a courier of ours, whatever it is doing. It runs also when the context has ended.
-func (e *Engine) discard(ctx context.Context, name string) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerTimeout)
+// discard removes a courier of ours, whatever it is doing, because of an error. It runs also when the context has ended.
+func (e *Engine) discard(ctx context.Context, name string, why error) {
+	ctx, cancel := farewell(ctx, why)
 	defer cancel()
 	// An error means that it is not there or is being removed; what is left over all the same is swept later.
 	_ = e.o.Around.Do("DELETE /containers/{id}", func() error {

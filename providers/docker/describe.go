@@ -44,7 +44,7 @@ func (e *Engine) Describe(ctx context.Context) ([]Description, error) {
 	if e.err != nil {
 		return nil, e.err
 	}
-	listing, cancel := context.WithTimeout(ctx, answerTimeout)
+	listing, cancel := limited(ctx, answerTimeout)
 	defer cancel()
 	running, err := e.cli.ContainerList(listing, container.ListOptions{})
 	if err != nil {
@@ -70,7 +70,7 @@ func (e *Engine) Describe(ctx context.Context) ([]Description, error) {
 
 // inspect asks for one container, with a time of its own.
 func (e *Engine) inspect(ctx context.Context, id string) (container.InspectResponse, error) {
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	ctx, cancel := limited(ctx, answerTimeout)
 	defer cancel()
 	return e.cli.ContainerInspect(ctx, id)
 }

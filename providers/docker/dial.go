@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -20,7 +21,8 @@ const connectTimeout = time.Second
 
 // Dial connects to a port of a container: at its own address when the engine is on this machine and in its network, at a published
 // port, or through a courier in the container's network. A refusal at its own address is the answer, unless a
-// courier may look whether the server listens on its loopback alone.
+// courier may look whether the server listens on its loopback alone. Where nobody listens there either, none is sent
+// again for three seconds, unless the container was started since.
 func (e *Engine) Dial(ctx context.Context, c reconcile.Container, port int, couriers bool) (net.Conn, error) {
 	switch {
 	case e.err != nil:
@@ -28,7 +30,8 @@ func (e *Engine) Dial(ctx context.Context, c reconcile.Container, port int, cour
 	case c.Away != nil && (c.Via == "" || !couriers):
 		return nil, fmt.Errorf("%s runs on another node: %w", c.Name, reconcile.ErrNotHere)
 	case c.Away != nil:
-		return e.dialInside(ctx, c, port)
+		conn, _, err := e.dialInside(ctx, c, port)
+		return conn, err
 	}
 	var refused error
 	for _, address := range e.ways(c, port) {
@@ -56,14 +59,27 @@ func (e *Engine) Dial(ctx context.Context, c reconcile.Container, port int, cour
 	case !c.Running():
 		return nil, fmt.Errorf("container %s is %s", c.Name, c.State)
 	}
-	conn, err := e.dialInside(ctx, c, port)
+	if refused != nil {
+		if err := e.mute.lately(c.ID, port); err != nil {
+			return nil, fmt.Errorf("%w (and from inside: %v)", refused, err)
+		}
+	}
+	conn, at, err := e.dialInside(ctx, c, port)
 	switch {
 	case err != nil && refused != nil:
 		return nil, fmt.Errorf("%w (and from inside: %v)", refused, err)
 	case err != nil:
 		return nil, fmt.Errorf("port %d of %s: %w", port, c.Name, err)
+	case at == net.JoinHostPort(loopback, strconv.Itoa(port)) && (c.Network == "none" || ownAddress(c)):
+		return reconcile.Within{Conn: conn}, nil
 	}
 	return conn, nil
+}
+
+// ownAddress reports whether a container has an address that others could reach it at. In the network of its machine it has none of
+// its own: the loopback there is that of all its processes.
+func ownAddress(c reconcile.Container) bool {
+	return slices.ContainsFunc(c.Addresses, func(a string) bool { return !net.ParseIP(a).IsLoopback() })
 }
 
 // ways are the addresses to try, the container's own first.
@@ -80,10 +96,12 @@ func (e *Engine) ways(c reconcile.Container, port int) []string {
 	return ways
 }
 
-// dialInside starts a courier in the container's network that dials the container's loopback, then its addresses. To one
-// that is away it goes through the network of another container, where the loopback is not its own.
-func (e *Engine) dialInside(ctx context.Context, c reconcile.Container, port int) (net.Conn, error) {
-	in, at := c.ID, append([]string{"127.0.0.1"}, c.Addresses...)
+const loopback = "127.0.0.1"
+
+// dialInside starts a courier in the container's network that dials the container's addresses, then its loopback, and says which of
+// them it was. To one that is away it goes through the network of another container, where the loopback is not its own.
+func (e *Engine) dialInside(ctx context.Context, c reconcile.Container, port int) (conn net.Conn, address string, err error) {
+	in, at := c.ID, append(slices.Clone(c.Addresses), loopback)
 	if c.Away != nil {
 		in, at = c.Via, c.Addresses
 	}
@@ -95,14 +113,18 @@ func (e *Engine) dialInside(ctx context.Context, c reconcile.Container, port int
 		args: []string{"dial", strings.Join(addresses, ",")}, network: "container:" + in,
 	})
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	if err := inside.outcome(ctx); err != nil {
+	said, err := inside.outcome(ctx)
+	if ctx.Err() == nil {
+		e.mute.note(c.ID, port, err)
+	}
+	if err != nil {
 		_ = inside.Close()
-		return nil, err
+		return nil, "", err
 	}
 	_ = inside.SetDeadline(time.Time{})
-	return inside, nil
+	return inside, said.At, nil
 }
 
 // deadline is the context's, or after the time given if that is sooner.

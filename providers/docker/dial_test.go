@@ -24,8 +24,18 @@ import (
 // serve runs testdata/server in a container.
 func serve(t *testing.T, e *Engine, listen string) reconcile.Container {
 	t.Helper()
+	return serveIn(t, e, "", listen)
+}
+
+// serveIn is serve in a network.
+func serveIn(t *testing.T, e *Engine, network, listen string) reconcile.Container {
+	t.Helper()
+	var ports []int
+	if network == "" {
+		ports = []int{8080}
+	}
 	made := dockertest.Run(t, dockertest.Container{
-		Image: dockertest.Image(t, dockertest.Curl), Name: "server", Start: true, Ports: []int{8080},
+		Image: dockertest.Image(t, dockertest.Curl), Name: "server", Start: true, Ports: ports, Network: network,
 		Entrypoint: []string{"/server"}, Cmd: []string{listen},
 		Mounts: []mount.Mount{{Type: mount.TypeBind, Source: built(t, buildServer), Target: "/server", ReadOnly: true}},
 	})
@@ -58,15 +68,22 @@ func TestDial(t *testing.T) {
 	published, inside := open, loopback
 	published.Addresses = nil
 	inside.Addresses, inside.Published = nil, nil
+	alone := serveIn(t, e, "none", ":8080")
+	shared := serveIn(t, e, "host", "127.0.0.1:8080")
+	shared.Addresses = []string{"127.0.0.2"} // as in a container of its own, where the loopback of the machine is out of reach
 	for _, c := range []struct {
 		name string
 		to   reconcile.Container
 		via  string
+		// within is whether it is known that nobody else can reach it.
+		within bool
 	}{
-		{"direct", open, open.Addresses[0] + ":8080"},
-		{"published", published, published.Published[8080]},
-		{"loopback only, reachable", loopback, "courier"},
-		{"loopback only, unreachable", inside, "courier"},
+		{"direct", open, open.Addresses[0] + ":8080", false},
+		{"published", published, published.Published[8080], false},
+		{"loopback only, reachable", loopback, "courier", true},
+		{"loopback only, unreachable", inside, "courier", false},
+		{"in no network", alone, "courier", true},
+		{"in the network of the machine", shared, "courier", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			up(t, open)
@@ -76,6 +93,9 @@ func TestDial(t *testing.T) {
 			}
 			if via := conn.RemoteAddr(); via.String() != c.via && via.Network() != c.via {
 				t.Errorf("dialled %s, want %s", via, c.via)
+			}
+			if _, within := conn.(reconcile.Within); within != c.within {
+				t.Errorf("known to be reached from within alone: %t", within)
 			}
 			if got := said(t, conn, "/x", nil); got != "POST server/x" {
 				t.Errorf("answer %q", got)
@@ -88,6 +108,24 @@ func TestDial(t *testing.T) {
 			}
 		})
 	}
+	t.Run("from inside, where its addresses are out of reach", func(t *testing.T) {
+		far, _ := engine(t)
+		far.apart.Store(true)
+		for c, want := range map[*reconcile.Container]bool{&open: false, &loopback: true} {
+			c := *c
+			c.Published = nil
+			conn, err := far.Dial(soon(t), c, 8080, true)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, within := conn.(reconcile.Within); within != want {
+				t.Errorf("known to be reached from within alone: %t, want %t", within, want)
+			}
+			if err := conn.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
 	t.Run("without couriers", func(t *testing.T) {
 		if _, err := e.Dial(soon(t), loopback, 8080, false); !errors.Is(err, syscall.ECONNREFUSED) {
 			t.Errorf("reachable: %v", err)
@@ -111,6 +149,78 @@ func TestDial(t *testing.T) {
 	})
 	if left := couriers(t, cli); len(left) > 0 {
 		t.Errorf("%d couriers are left", len(left))
+	}
+}
+
+// TestDialMute asks a server that does not listen yet as often as one that starts is asked. Somebody is sent into its container once,
+// and again some seconds later.
+func TestDialMute(t *testing.T) {
+	sent := 0
+	e, _ := engine(t, func(o *Options) {
+		o.Around = func(what string, do func() error) error {
+			if what == "POST /containers/create" {
+				sent++
+			}
+			return do()
+		}
+	})
+	server := serve(t, e, "127.0.0.1:8080")
+	dial := func(port int, want string) {
+		t.Helper()
+		conn, err := e.Dial(soon(t), server, port, true)
+		expect(t, err, want)
+		if err == nil {
+			conn.Close()
+		}
+	}
+	// It answers at its loopback, and each connection there is another courier's.
+	dockertest.Poll(t, time.Minute, "the server", func() error {
+		e.mute = mutes{}
+		conn, err := e.Dial(soon(t), server, 8080, true)
+		if err == nil {
+			conn.Close()
+		}
+		return err
+	})
+	sent = 0
+	dial(8080, "")
+	dial(8080, "")
+	if sent != 2 {
+		t.Errorf("%d couriers made two connections", sent)
+	}
+	sent = 0
+	const no = "(and from inside: dial tcp "
+	for range 5 {
+		dial(9, no)
+	}
+	if sent != 1 {
+		t.Errorf("%d couriers were sent to a port that refuses, want 1", sent)
+	}
+	dial(8080, "")
+	if sent != 2 {
+		t.Error("another port is not asked")
+	}
+	port := inner{server.ID, 9}
+	was := e.mute.of[port]
+	was.at = was.at.Add(-muteFor)
+	e.mute.of[port] = was
+	dial(9, no)
+	if sent != 3 {
+		t.Errorf("%d couriers, and the port was not asked again", sent)
+	}
+	gone := inner{"a container that is gone", 9}
+	e.mute.of[gone] = was
+	e.mute.note(server.ID, 8, nil)
+	if _, is := e.mute.of[gone]; is {
+		t.Error("what is over is kept")
+	}
+	if err := e.restart(soon(t), server.ID); err != nil {
+		t.Fatal(err)
+	}
+	sent = 0
+	dial(9, no)
+	if sent != 1 {
+		t.Errorf("%d couriers were sent into a container that was started anew, want 1", sent)
 	}
 }
 

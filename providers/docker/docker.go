@@ -65,6 +65,7 @@ type Engine struct {
 	err  error // why cli is nil
 
 	refused refusals
+	mute    mutes
 	apart   atomic.Bool // its network is another one than that of this process, by the last list
 
 	settle time.Duration // how long a container is watched after a signal or a start for dying of it
@@ -74,6 +75,8 @@ type Engine struct {
 	image  string               // the courier image's name, "" until asked for
 	swept  time.Time            // when leftovers of couriers were last looked for
 	starts map[string]time.Time // of containers by id
+
+	program *program // nil until one is needed
 }
 
 // New sets up the engine that the spec calls host. It sends nothing; the API version is negotiated by the first
@@ -88,7 +91,7 @@ func New(host string, o Options) *Engine {
 	e := &Engine{host: host, o: o, settle: 500 * time.Millisecond}
 	e.end, e.err = resolve(o)
 	if e.err == nil {
-		e.cli, e.err = e.end.client(o.Environ, &e.refused)
+		e.cli, e.err = e.end.client(host, o.Environ, &e.refused)
 	}
 	if e.err != nil {
 		e.err = fmt.Errorf("engine %s: %w", host, e.err)
@@ -96,27 +99,31 @@ func New(host string, o Options) *Engine {
 	return e
 }
 
+// name is the engine as people know it: core-02 at tcp://core-02:2376.
+func (e *Engine) name() string { return e.host + " at " + e.end.address }
+
 // facts are what GET /info says that cannot change while an engine runs.
 type facts struct {
 	arch     string // as uname has it: x86_64, aarch64
 	name     string // the engine's machine's host name
 	remapped bool   // user ids in containers are not those of the machine (userns-remap, rootless)
+	self     string // tells the engine from all others
 }
 
-// about asks the engine about itself, once.
+// about asks the engine about itself, once as long as it runs.
 func (e *Engine) about(ctx context.Context) (facts, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.facts != nil {
 		return *e.facts, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	ctx, cancel := limited(ctx, answerTimeout)
 	defer cancel()
 	info, err := e.cli.Info(ctx)
 	if err != nil {
 		return facts{}, err
 	}
-	f := facts{arch: info.Architecture, name: info.Name}
+	f := facts{arch: info.Architecture, name: info.Name, self: self(info)}
 	for _, o := range info.SecurityOptions {
 		if o == "name=userns" || o == "name=rootless" {
 			f.remapped = true
@@ -124,6 +131,13 @@ func (e *Engine) about(ctx context.Context) (facts, error) {
 	}
 	e.facts = &f
 	return f, nil
+}
+
+// anew forgets what an engine said of itself: who answers after it did not may be another.
+func (e *Engine) anew() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.facts = nil
 }
 
 // Engines are the engines of a spec by host name. It implements reconcile.Engines.
@@ -147,9 +161,18 @@ func (es Engines) engine(host string) (*Engine, error) {
 func (es Engines) List(ctx context.Context, host string) reconcile.EngineState {
 	e, ok := es[host]
 	if !ok {
-		return reconcile.EngineState{Err: fmt.Sprintf("the spec has no host named %q any more: bring it back until this is cleared", host)}
+		return reconcile.EngineState{Err: fmt.Sprintf("the spec has no host named %s any more", host)}
 	}
-	return e.List(ctx)
+	ctx, cancel := limited(ctx, answerTimeout)
+	defer cancel()
+	state := e.List(ctx)
+	switch {
+	case state.Err != "":
+		e.anew()
+	case len(es) > 1:
+		e.tell(ctx, &state)
+	}
+	return state
 }
 
 // Owner implements reconcile.Engines.
@@ -168,6 +191,15 @@ func (es Engines) Started(ctx context.Context, host, container string, since tim
 		return time.Time{}, err
 	}
 	return e.Started(ctx, container, since)
+}
+
+// Ending implements reconcile.Engines.
+func (es Engines) Ending(ctx context.Context, host, container string) (reconcile.Ending, error) {
+	e, err := es.engine(host)
+	if err != nil {
+		return reconcile.Ending{}, err
+	}
+	return e.Ending(ctx, container)
 }
 
 // CreateVolume implements reconcile.Engines.

@@ -127,8 +127,9 @@ func readJSON(path string, into any) error {
 	return nil
 }
 
-// client makes the API client of an endpoint. environ is the environment of ssh, refused takes the calls that are.
-func (e endpoint) client(environ []string, refused *refusals) (*client.Client, error) {
+// client makes the API client of an endpoint, which is that of a host. environ is the environment of ssh, refused takes the calls
+// that are.
+func (e endpoint) client(host string, environ []string, refused *refusals) (*client.Client, error) {
 	transport := &http.Transport{MaxIdleConns: 6, IdleConnTimeout: answerTimeout}
 	if e.certs != "" || e.skipVerify {
 		config, err := e.tls()
@@ -152,7 +153,7 @@ func (e endpoint) client(environ []string, refused *refusals) (*client.Client, e
 		opts = append(opts, client.WithHost(e.address))
 	}
 	cli, err := client.NewClientWithOpts(opts...)
-	requests.Transport = refusing{bounded{requests.Transport}, refused} // only now: the client looks into its transport when it is made
+	requests.Transport = timely{refusing{bounded{requests.Transport}, refused}, host + " at " + e.address} // only now: the client looks into its transport when it is made
 	if strings.HasPrefix(e.address, "ssh://") {
 		transport.Proxy = nil // WithHost sets it, and ssh has no use for an HTTP proxy
 	}

@@ -222,3 +222,18 @@ func relay() {
 	}()
 	_, _ = io.Copy(os.Stdout, conn)
 }
+
+// TestUnproved has an engine that is reached by a docker context that does not verify it.
+func TestUnproved(t *testing.T) {
+	config := t.TempDir()
+	writeContext(t, config, "skips", `{"Endpoints":{"docker":{"Host":"tcp://127.0.0.1:1","SkipTLSVerify":true}}}`)
+	if err := os.Remove(writeContext(t, config, "plain", `{"Endpoints":{"docker":{"Host":"tcp://127.0.0.1:1"}}}`)); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]bool{"skips": true, "plain": false} {
+		e := New("local", Options{Context: name, Getenv: func(v string) string { return map[string]string{"DOCKER_CONFIG": config}[v] }})
+		if state := e.List(t.Context()); state.Unproved != want {
+			t.Errorf("%s: %+v", name, state)
+		}
+	}
+}

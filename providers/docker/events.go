@@ -38,6 +38,9 @@ func (e *Engine) Events(ctx context.Context, say func(what string)) {
 			select {
 			case m := <-messages:
 				wait = first
+				if m.Action == events.ActionStart {
+					e.mute.forget(m.Actor.ID)
+				}
 				if what := e.word(m); what != "" {
 					say(what)
 				}
@@ -46,6 +49,8 @@ func (e *Engine) Events(ctx context.Context, say func(what string)) {
 				if errdefs.IsPermissionDenied(err) {
 					// Nothing has happened to the engine, and every pass looks at everything all the same.
 					wait, refused = last, true
+				} else {
+					e.anew()
 				}
 			}
 		}
@@ -75,7 +80,7 @@ func (e *Engine) back(ctx context.Context, wait time.Duration) bool {
 			return false
 		case <-time.After(wait):
 		}
-		asking, cancel := context.WithTimeout(ctx, answerTimeout)
+		asking, cancel := limited(ctx, answerTimeout)
 		_, err := e.cli.Ping(asking)
 		cancel()
 		if err == nil {

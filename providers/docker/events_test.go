@@ -2,6 +2,7 @@ package docker
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -63,9 +64,16 @@ func TestEvents(t *testing.T) {
 	w := listen(t, e)
 	dockertest.Poll(t, 30*time.Second, "the start of a container to be heard", func() error {
 		// Only what comes after it has connected is heard.
-		dockertest.Run(t, dockertest.Container{Image: dockertest.Image(t, dockertest.Curl), Name: "heard", Start: true})
+		made := dockertest.Run(t, dockertest.Container{Image: dockertest.Image(t, dockertest.Curl), Name: "heard"})
+		e.mute.note(made.ID, 1, errors.New("it refused before it was started"))
+		dockertest.Start(t, made.ID)
 		if !slices.Contains(w.all(), "container start") {
 			return errorf("heard %q", w.all())
+		}
+		e.mute.mu.Lock()
+		defer e.mute.mu.Unlock()
+		if was, is := e.mute.of[inner{made.ID, 1}]; is {
+			return errorf("it is still known that %w", was.err)
 		}
 		return nil
 	})

@@ -41,7 +41,7 @@ const (
 // courierImage is the name of an image that holds certwright's binary and, if it needs them, its loader and
 // libraries. It is named after its content, so an image of that name is the right one; else it is imported.
 func (e *Engine) courierImage(ctx context.Context) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, importTimeout)
+	ctx, cancel := limited(ctx, importTimeout)
 	defer cancel()
 	f, err := e.about(ctx)
 	if err != nil {
@@ -102,7 +102,7 @@ func unfit(why string) error {
 }
 
 func (e *Engine) hasImage(ctx context.Context, ref string) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	ctx, cancel := limited(ctx, answerTimeout)
 	defer cancel()
 	_, err := e.cli.ImageInspect(ctx, ref)
 	if errdefs.IsNotFound(err) {

@@ -15,7 +15,7 @@ func (e *Engine) Inside(ctx context.Context, name string, args ...string) (net.C
 	if e.err != nil {
 		return nil, e.err
 	}
-	asking, cancel := context.WithTimeout(ctx, answerTimeout)
+	asking, cancel := limited(ctx, answerTimeout)
 	defer cancel()
 	c, err := e.cli.ContainerInspect(asking, name)
 	switch {

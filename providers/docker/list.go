@@ -22,11 +22,12 @@ func (e *Engine) List(ctx context.Context) reconcile.EngineState {
 	if state.Address == e.end.address {
 		state.Address = ""
 	}
+	state.Unproved = e.end.skipVerify && state.Address != ""
 	if e.err != nil {
 		state.Err = e.err.Error()
 		return state
 	}
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	ctx, cancel := limited(ctx, answerTimeout)
 	defer cancel()
 	containers, err := e.cli.ContainerList(ctx, container.ListOptions{All: true})
 	if err != nil {
@@ -65,7 +66,7 @@ func (e *Engine) List(ctx context.Context) reconcile.EngineState {
 func (e *Engine) container(s container.Summary) reconcile.Container {
 	c := reconcile.Container{
 		Host: e.host, ID: s.ID, Name: name(s), Image: s.Image, Command: s.Command, Labels: s.Labels,
-		State: s.State, Health: health(s.Status), Created: time.Unix(s.Created, 0), Addresses: addresses(s),
+		Network: s.HostConfig.NetworkMode, State: s.State, Code: exitCode(s.Status), Tried: tried(s), Anew: anew.MatchString(s.Status), Health: health(s.Status), Created: time.Unix(s.Created, 0), Addresses: addresses(s),
 		Published: e.published(s.Ports),
 	}
 	if s.HostConfig.NetworkMode == "host" && e.end.onMachine() && !e.apart.Load() {
@@ -88,6 +89,20 @@ func name(s container.Summary) string {
 		}
 	}
 	return s.ID
+}
+
+// tried reports whether a start was tried: the engine has joined it to its networks then, and lists with what even after a start
+// that failed. One that failed before that, by a directory that is gone, is not told from none.
+func tried(s container.Summary) bool {
+	if s.NetworkSettings == nil {
+		return false
+	}
+	for _, n := range s.NetworkSettings.Networks {
+		if n != nil && n.EndpointID != "" {
+			return true
+		}
+	}
+	return false
 }
 
 // health reads the state of the health check out of a status such as "Up 3 minutes (healthy)", the only place

@@ -49,10 +49,17 @@ func TestList(t *testing.T) {
 		}
 		return nil
 	})
-	if got := find(t, e, created.ID); got.State != "created" || got.Running() || got.Health != "" {
+	if got := find(t, e, created.ID); got.State != "created" || got.Running() || got.Tried || got.Health != "" {
 		t.Errorf("created container: %+v", got)
 	}
-	got := find(t, e, running.ID)
+	if got := find(t, e, exited.ID); got.Code != 3 {
+		t.Errorf("exited with code %d, want 3", got.Code)
+	}
+	got, up := find(t, e, running.ID), dockertest.Inspect(t, running.ID).State.StartedAt
+	if at, err := time.Parse(time.RFC3339Nano, up); err != nil || !got.Anew && time.Since(at) < 9*time.Second {
+		t.Errorf("it runs since %s, and not anew: %v", up, err)
+	}
+	got.Anew = false
 	if got.Labels["tier"] != "edge" {
 		t.Errorf("labels %v", got.Labels)
 	}
@@ -66,8 +73,8 @@ func TestList(t *testing.T) {
 	}
 	got.Created = time.Time{}
 	want := reconcile.Container{
-		Host: "local", ID: running.ID, Name: running.Name, Image: image, Command: "sleep infinity", State: "running", Health: "healthy",
-		Addresses: []string{dockertest.Address(t, running.ID)},
+		Host: "local", ID: running.ID, Name: running.Name, Image: image, Command: "sleep infinity", State: "running", Tried: true, Health: "healthy",
+		Network: network, Addresses: []string{dockertest.Address(t, running.ID)},
 		Published: map[int]string{8443: dockertest.Published(t, running.ID, 8443)},
 		Mounts: []reconcile.Mount{
 			{Type: "volume", Name: volume, Source: v.Mountpoint, Destination: "/certs"},
@@ -84,6 +91,18 @@ func TestList(t *testing.T) {
 		}
 	}
 	t.Errorf("volume %s is not in the list", volume)
+}
+
+// TestAnew has what an engine lists of running containers (go-units, HumanDuration).
+func TestAnew(t *testing.T) {
+	for status, want := range map[string]bool{
+		"Up Less than a second": true, "Up 1 second": true, "Up 9 seconds (health: starting)": true,
+		"Up 10 seconds": false, "Up About a minute": false, "Up 2 hours (healthy)": false, "Exited (1) 3 seconds ago": false,
+	} {
+		if got := anew.MatchString(status); got != want {
+			t.Errorf("%s: %v", status, got)
+		}
+	}
 }
 
 // TestListCosts proves that the number of requests does not depend on the number of containers: 3 or 203.
@@ -137,6 +156,8 @@ func TestEngineThatDoesNotAnswer(t *testing.T) {
 	}
 	defer l.Close()
 	none := func(string) string { return "" }
+	stranger := httptest.NewTLSServer(http.NotFoundHandler())
+	defer stranger.Close()
 	for _, c := range []struct {
 		name, host string
 		o          Options
@@ -146,6 +167,7 @@ func TestEngineThatDoesNotAnswer(t *testing.T) {
 		{"absent", "local", Options{Endpoint: "unix:///nonexistent.sock"}, true, "does not answer: nothing can be connected to there; start it, or name another with --host"},
 		{"hangs", "local", Options{Endpoint: "unix://" + silent}, true, "no answer in time"},
 		{"a host of the spec", "core-02", Options{Endpoint: "unix:///nonexistent.sock"}, false, "engine core-02 at unix:///nonexistent.sock"},
+		{"nobody we know", "core-02", Options{Endpoint: "tcp://" + stranger.Listener.Addr().String(), TLS: true}, false, "certificate signed by unknown authority; see that ca.pem of /"},
 		{"no such context", "local", Options{Context: "nowhere"}, true, `no docker context named "nowhere"`},
 		{"no endpoint", "local", Options{Endpoint: "nonsense"}, true, "nonsense"},
 	} {
@@ -159,7 +181,7 @@ func TestEngineThatDoesNotAnswer(t *testing.T) {
 			}
 		})
 	}
-	if state := (Engines{}).List(t.Context(), "x"); !strings.Contains(state.Err, `no host named "x"`) {
+	if state := (Engines{}).List(t.Context(), "x"); !strings.Contains(state.Err, "the spec has no host named x any more") {
 		t.Errorf("says %q", state.Err)
 	}
 }

@@ -61,7 +61,7 @@ func (e *Engine) Outposts(ctx context.Context, networks []string) (at map[string
 
 // outpost makes a service, and waits until its task runs.
 func (e *Engine) outpost(ctx context.Context, name, image, network, node string) (id string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, outpostTimeout)
+	ctx, cancel := limited(ctx, outpostTimeout)
 	defer cancel()
 	spec, err := e.outpostSpec(ctx, name, image, network, node)
 	if err != nil {
@@ -130,7 +130,7 @@ func (e *Engine) outpostSpec(ctx context.Context, name, image, network, node str
 
 // removeOutpost removes the service of an outpost, and its task with it. It runs also when the context has ended.
 func (e *Engine) removeOutpost(ctx context.Context, name string) {
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	ctx, cancel := limited(ctx, answerTimeout)
 	defer cancel()
 	// One that stays all the same ends by itself, and is swept later.
 	_ = e.o.Around.Do("DELETE /services/{id}", func() error { return e.cli.ServiceRemove(ctx, name) })

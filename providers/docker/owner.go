@@ -23,7 +23,7 @@ func (e *Engine) Owner(ctx context.Context, container, user string) (reconcile.O
 	if e.err != nil {
 		return reconcile.Owner{}, e.err
 	}
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	ctx, cancel := limited(ctx, answerTimeout)
 	defer cancel()
 	if user == "" {
 		c, err := e.cli.ContainerInspect(ctx, container)
@@ -71,7 +71,7 @@ func (e *Engine) Started(ctx context.Context, container string, since time.Time)
 }
 
 func (e *Engine) started(ctx context.Context, container string) (time.Time, error) {
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	ctx, cancel := limited(ctx, answerTimeout)
 	defer cancel()
 	c, err := e.cli.ContainerInspect(ctx, container)
 	if err != nil {

@@ -46,6 +46,7 @@ func beside[E comparable](items map[E][]int, do func(to E, members []int)) {
 type way struct {
 	at      reconcile.Location // for Local: the directory of this machine; else unchanged
 	courier *Engine            // who starts the courier; nil for Local
+	there   bool               // over ssh instead: what has to be reached while the engine is down
 	inside  bool               // the trust store of a container of that engine, which takes none
 	absent  bool               // a volume that does not exist
 	err     error
@@ -65,6 +66,9 @@ func (p Places) Read(ctx context.Context, queries []reconcile.PlaceQuery, courie
 			}
 			return e.read(ctx, qs)
 		},
+		there: func(e *Engine, qs []reconcile.PlaceQuery) []reconcile.PlaceContent {
+			return there(ctx, e, qs, reading)
+		},
 		inside: func(e *Engine, qs []reconcile.PlaceQuery) []reconcile.PlaceContent { return p.readStores(ctx, e, qs) },
 		refuse: func(err error) reconcile.PlaceContent { return reconcile.PlaceContent{Err: err} },
 		absent: func(q reconcile.PlaceQuery) reconcile.PlaceContent { return nothing(q) },
@@ -78,6 +82,7 @@ func (p Places) Write(ctx context.Context, units []reconcile.Unit) []error {
 		at:     func(u *reconcile.Unit) *reconcile.Location { return &u.At },
 		local:  func(us []reconcile.Unit) []error { return p.Local.Write(ctx, us) },
 		remote: func(e *Engine, us []reconcile.Unit) []error { return e.write(ctx, us) },
+		there:  func(e *Engine, us []reconcile.Unit) []error { return there(ctx, e, us, writing) },
 		inside: func(e *Engine, us []reconcile.Unit) []error { return p.writeStores(ctx, e, us) },
 		refuse: func(err error) error { return err },
 		absent: func(u reconcile.Unit) error { return fmt.Errorf("%s does not exist", u.At) },
@@ -91,6 +96,7 @@ func (p Places) Remove(ctx context.Context, removals []reconcile.Removal) []erro
 		at:     func(r *reconcile.Removal) *reconcile.Location { return &r.At },
 		local:  func(rs []reconcile.Removal) []error { return p.Local.Remove(ctx, rs) },
 		remote: func(e *Engine, rs []reconcile.Removal) []error { return e.remove(ctx, rs) },
+		there:  func(e *Engine, rs []reconcile.Removal) []error { return there(ctx, e, rs, removing) },
 		inside: func(e *Engine, rs []reconcile.Removal) []error { return p.removeStores(ctx, e, rs) },
 		refuse: func(err error) error { return err },
 		absent: func(reconcile.Removal) error { return nil },
@@ -122,6 +128,7 @@ type carriers[Q, A any] struct {
 	at     func(*Q) *reconcile.Location
 	local  func([]Q) []A
 	remote func(*Engine, []Q) []A
+	there  func(*Engine, []Q) []A
 	inside func(*Engine, []Q) []A
 	refuse func(error) A
 	absent func(Q) A
@@ -132,6 +139,7 @@ func divide[Q, A any](ways []way, items []Q, c carriers[Q, A]) []A {
 	answers := make([]A, len(items))
 	type group struct {
 		engine *Engine // nil: local
+		there  bool
 		inside bool
 	}
 	groups := map[group][]int{}
@@ -142,7 +150,7 @@ func divide[Q, A any](ways []way, items []Q, c carriers[Q, A]) []A {
 		case w.absent:
 			answers[i] = c.absent(items[i])
 		default:
-			to := group{w.courier, w.inside}
+			to := group{w.courier, w.there, w.inside}
 			groups[to] = append(groups[to], i)
 		}
 	}
@@ -156,6 +164,8 @@ func divide[Q, A any](ways []way, items []Q, c carriers[Q, A]) []A {
 		switch {
 		case to.inside:
 			got = c.inside(to.engine, part)
+		case to.there:
+			got = c.there(to.engine, part)
 		case to.engine == nil:
 			got = c.local(part)
 		default:
@@ -182,7 +192,7 @@ func (p Places) ways(ctx context.Context, n int, at func(int) reconcile.Location
 	found := make([]way, n)
 	remote := map[string][]int{} // by host
 	for i := range found {
-		if l := at(i); l.Volume == "" && !l.Machine && l.Container == "" {
+		if l := at(i); l.Volume == "" && !l.Machine && l.Container == "" && (!l.OfDaemon() || l.Host == spec.LocalHost) {
 			found[i] = way{at: l}
 		} else {
 			remote[l.Host] = append(remote[l.Host], i)
@@ -192,6 +202,9 @@ func (p Places) ways(ctx context.Context, n int, at func(int) reconcile.Location
 		e, err := p.Engines.engine(host)
 		var volumes map[string]*volume.Volume
 		var unlisted error
+		if err == nil && slices.ContainsFunc(members, func(i int) bool { return at(i).Container == "" }) {
+			_, err = e.here(ctx) // of one that does not answer it is asked once, not for each
+		}
 		if err == nil && slices.ContainsFunc(members, func(i int) bool { return at(i).Volume != "" }) {
 			volumes, unlisted = e.volumes(ctx)
 		}
@@ -201,6 +214,8 @@ func (p Places) ways(ctx context.Context, n int, at func(int) reconcile.Location
 				found[i] = way{err: err}
 			case l.Container != "":
 				found[i] = way{at: l, courier: e, inside: true}
+			case l.Volume == "" && !l.Machine:
+				found[i] = way{at: l, courier: e, there: true}
 			case l.Volume == "":
 				found[i] = e.toDirectory(ctx, l)
 			case unlisted != nil:

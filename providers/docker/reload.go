@@ -66,7 +66,7 @@ var cause = regexp.MustCompile(`(?i)fatal|error|emerg`)
 
 // lastWords is the last line of a container's log that tells a cause, or else the last, as the end of a sentence, or "".
 func (e *Engine) lastWords(ctx context.Context, id string) string {
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	ctx, cancel := limited(ctx, answerTimeout)
 	defer cancel()
 	c, err := e.cli.ContainerInspect(ctx, id)
 	if err != nil || c.Config == nil {
@@ -107,7 +107,7 @@ func telling(log []byte) string {
 func (e *Engine) restart(ctx context.Context, id string) error {
 	if _, bounded := ctx.Deadline(); !bounded {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Minute)
+		ctx, cancel = limited(ctx, time.Minute)
 		defer cancel()
 	}
 	err := e.o.Around.Do("POST /containers/{id}/restart", func() error {
@@ -116,6 +116,7 @@ func (e *Engine) restart(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
+	e.mute.forget(id)
 	var up time.Time
 	for {
 		c, err := e.cli.ContainerInspect(ctx, id)

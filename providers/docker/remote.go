@@ -88,7 +88,7 @@ func carry[Q, A any](ctx context.Context, e *Engine, items []Q, c errand[Q, A]) 
 	mounted, places := mountAll(items, c.at)
 	s, gone, err := e.hireFor(ctx, places, c.look, c.make)
 	if err != nil {
-		if half := len(items) / 2; len(places) > 1 && half > 0 && ctx.Err() == nil && !errors.Is(err, reconcile.ErrNotHere) {
+		if half := len(items) / 2; len(places) > 1 && half > 0 && ctx.Err() == nil && !errors.Is(err, reconcile.ErrNotHere) && !isAway(err) {
 			return append(carry(ctx, e, items[:half], c), carry(ctx, e, items[half:], c)...)
 		}
 		return repeat(len(items), c.refuse(err))

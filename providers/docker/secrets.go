@@ -16,7 +16,7 @@ func (e *Engine) CreateSecret(ctx context.Context, s reconcile.NewSecret) error 
 	if e.err != nil {
 		return e.err
 	}
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	ctx, cancel := limited(ctx, answerTimeout)
 	defer cancel()
 	named := swarm.Annotations{Name: s.Name, Labels: s.Labels}
 	err := e.o.Around.Do("POST /"+s.Word()+"s/create", func() (err error) {
@@ -42,7 +42,7 @@ func (e *Engine) LabelSecret(ctx context.Context, s reconcile.Secret, data []byt
 	case len(data) == 0: // Swarm would compare nothing, and agree
 		return false, fmt.Errorf("nothing to compare %s %s with", s.Word(), s.Name)
 	}
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	ctx, cancel := limited(ctx, answerTimeout)
 	defer cancel()
 	named, version := swarm.Annotations{Name: s.Name, Labels: s.Labels}, swarm.Version{Index: s.Version}
 	err = e.o.Around.Do("POST /"+s.Word()+"s/{id}/update", func() error {
@@ -72,7 +72,7 @@ func (e *Engine) RemoveSecret(ctx context.Context, s reconcile.Secret) error {
 	if e.err != nil {
 		return e.err
 	}
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	ctx, cancel := limited(ctx, answerTimeout)
 	defer cancel()
 	remove := e.cli.SecretRemove
 	if s.Config {

@@ -70,7 +70,7 @@ func ServeDial(ctx context.Context, addresses string, stdin io.Reader, stdout io
 		return writeFrame(stdout, outcome{Error: err.Error()})
 	}
 	defer conn.Close()
-	if err := writeFrame(stdout, outcome{}); err != nil {
+	if err := writeFrame(stdout, outcome{At: conn.RemoteAddr().String()}); err != nil {
 		return err
 	}
 	go func() {
@@ -96,18 +96,16 @@ func ServeWait(ctx context.Context) error {
 	return nil
 }
 
-// dialAny returns the first connection, or the first error: the loopback's, which says most.
+// dialAny returns the first connection, or the last error: the loopback's, which says most.
 func dialAny(ctx context.Context, addresses []string) (net.Conn, error) {
-	var first error
+	var last error
 	for _, a := range addresses {
 		d := net.Dialer{Timeout: connectTimeout}
 		conn, err := d.DialContext(ctx, "tcp", a)
 		if err == nil {
 			return conn, nil
 		}
-		if first == nil {
-			first = err
-		}
+		last = err
 	}
-	return nil, first
+	return nil, last
 }

@@ -24,7 +24,7 @@ func (e *Engine) Update(ctx context.Context, u reconcile.ServiceUpdate) error {
 	if e.err != nil {
 		return e.err
 	}
-	ctx, cancel := context.WithTimeout(ctx, updateTimeout)
+	ctx, cancel := limited(ctx, updateTimeout)
 	defer cancel()
 	s, _, err := e.cli.ServiceInspectWithRaw(ctx, u.ID, swarm.ServiceInspectOptions{})
 	switch {
@@ -139,7 +139,7 @@ func (e *Engine) outlast(ctx context.Context, s swarm.Service) {
 	if g := s.Spec.TaskTemplate.ContainerSpec.StopGracePeriod; g != nil {
 		grace = min(*g, time.Minute)
 	}
-	ctx, cancel := context.WithTimeout(ctx, grace+answerTimeout)
+	ctx, cancel := limited(ctx, grace+answerTimeout)
 	defer cancel()
 	for {
 		tasks, err := e.cli.TaskList(ctx, swarm.TaskListOptions{Filters: filters.NewArgs(filters.Arg("service", s.ID))})

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/docker/docker/api/types/container"
+
+	"github.com/certwright/certwright/reconcile"
 )
 
 // signals are those that may be sent: the ones that some server takes as the request to read its files again.
@@ -40,7 +42,7 @@ func (e *Engine) signal(ctx context.Context, id, signal string) error {
 	}
 	select {
 	case r := <-exited:
-		return fmt.Errorf("the container exited on it%s%s", withCode(r.StatusCode), e.lastWords(ctx, id))
+		return fmt.Errorf("%w%s%s", reconcile.ErrExited, withCode(r.StatusCode), e.lastWords(ctx, id))
 	case err := <-failed:
 		return fmt.Errorf("whether it survived is unknown: %w", err)
 	case <-ctx.Done():
@@ -64,7 +66,7 @@ func withCode(code int64) string {
 // certificate is worse.
 func (e *Engine) send(ctx context.Context, id, signal string) error {
 	if !e.o.LookOnly {
-		asking, cancel := context.WithTimeout(ctx, answerTimeout)
+		asking, cancel := limited(ctx, answerTimeout)
 		c, err := e.cli.ContainerInspect(asking, id)
 		cancel()
 		if err == nil && disarms(c, signal) && e.sendInside(ctx, id, signal) == nil {
@@ -72,7 +74,7 @@ func (e *Engine) send(ctx context.Context, id, signal string) error {
 		}
 	}
 	return e.o.Around.Do("POST /containers/{id}/kill", func() error {
-		ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+		ctx, cancel := limited(ctx, answerTimeout)
 		defer cancel()
 		return e.cli.ContainerKill(ctx, id, signal)
 	})
@@ -103,7 +105,8 @@ func (e *Engine) sendInside(ctx context.Context, id, signal string) error {
 		return err
 	}
 	defer s.Close()
-	return s.outcome(ctx)
+	_, err = s.outcome(ctx)
+	return err
 }
 
 // ServeSignal is the courier's side of a signal: it sends it to the first process of the container that it shares the

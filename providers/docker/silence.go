@@ -2,8 +2,10 @@ package docker
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"os"
 	"slices"
@@ -12,6 +14,7 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/docker/docker/client"
 
+	"github.com/certwright/certwright/reconcile"
 	"github.com/certwright/certwright/spec"
 )
 
@@ -25,7 +28,10 @@ func (e *Engine) silence(err error) string {
 		u.Path = ""
 		hint = "see that `ssh " + u.String() + " docker version` works"
 	}
+	away := reconcile.Away{}
 	switch {
+	case errors.As(err, &away):
+		return away.Error()
 	case slices.Contains(e.Refused(), ping) && errdefs.IsInvalidArgument(err): // they have not agreed on a version
 		return fmt.Sprintf("engine %s at %s: %s is refused: %s", e.host, e.end.address, ping, AllowIt)
 	case errdefs.IsPermissionDenied(err):
@@ -48,5 +54,16 @@ func (e *Engine) silence(err error) string {
 			err = request.Err
 		}
 	}
+	if e.end.certs != "" && failedTLS(err) {
+		return fmt.Sprintf("engine %s at %s: %v; see that ca.pem of %s is the CA of its certificate, and cert.pem and key.pem there are of one that it lets in",
+			e.host, e.end.address, err, e.end.certs)
+	}
 	return fmt.Sprintf("engine %s at %s does not answer: %v; %s", e.host, e.end.address, err, hint)
+}
+
+// failedTLS reports whether somebody answered, and one of both sides did not accept the other: by our verification, or by an alert.
+func failedTLS(err error) bool {
+	var verification *tls.CertificateVerificationError
+	var alert *net.OpError
+	return errors.As(err, &verification) || errors.As(err, &alert) && alert.Op == "remote error"
 }

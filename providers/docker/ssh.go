@@ -18,29 +18,38 @@ import (
 // sshDialer reaches an engine over the ssh command of this machine, with its configuration, agent and known
 // hosts: each connection is one `ssh HOST docker system dial-stdio`, as the docker command does it.
 func sshDialer(address string, environ []string) (func(ctx context.Context, network, addr string) (net.Conn, error), error) {
+	args, socket, err := sshCommand(address)
+	if err != nil {
+		return nil, err
+	}
+	args = append(args, "docker")
+	if socket != "" && socket != "/" {
+		args = append(args, "--host", "unix://"+socket)
+	}
+	args = append(args, "system", "dial-stdio")
+	return func(ctx context.Context, _, _ string) (net.Conn, error) { return dialCommand("ssh", args, environ) }, nil
+}
+
+// sshCommand is what ssh is called with to run a command at an address, which is to follow, and the path of the address.
+func sshCommand(address string) (args []string, path string, err error) {
 	u, err := url.Parse(address)
 	if err != nil {
-		return nil, fmt.Errorf("endpoint %q: %w", address, err)
+		return nil, "", fmt.Errorf("endpoint %q: %w", address, err)
 	}
 	if _, secret := u.User.Password(); secret {
-		return nil, errors.New("an ssh endpoint takes no password; use a key")
+		return nil, "", errors.New("an ssh endpoint takes no password; use a key")
 	}
 	if u.Hostname() == "" || strings.HasPrefix(u.Hostname(), "-") {
-		return nil, fmt.Errorf("endpoint %q names no host", address)
+		return nil, "", fmt.Errorf("endpoint %q names no host", address)
 	}
-	args := []string{"-o", "ConnectTimeout=10", "-T"}
+	args = []string{"-o", "ConnectTimeout=10", "-T"}
 	if u.User.Username() != "" {
 		args = append(args, "-l", u.User.Username())
 	}
 	if u.Port() != "" {
 		args = append(args, "-p", u.Port())
 	}
-	args = append(args, "--", u.Hostname(), "docker")
-	if u.Path != "" && u.Path != "/" {
-		args = append(args, "--host", "unix://"+u.Path)
-	}
-	args = append(args, "system", "dial-stdio")
-	return func(ctx context.Context, _, _ string) (net.Conn, error) { return dialCommand("ssh", args, environ) }, nil
+	return append(args, "--", u.Hostname()), u.Path, nil
 }
 
 // dialCommand starts a command and makes a connection of its input and output. The command outlives the dialling

@@ -45,10 +45,14 @@ func within(n int, do func(i int)) {
 
 func (p Places) readStores(ctx context.Context, e *Engine, queries []reconcile.PlaceQuery) []reconcile.PlaceContent {
 	contents := make([]reconcile.PlaceContent, len(queries))
+	ctx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
 	within(len(queries), func(i int) {
 		c := contained{e, queries[i].At.Container}
 		contents[i] = p.Stores.Read(ctx, c, queries[i].At.TrustStore(), queries[i].Files)
-		if contents[i].Err != nil && c.gone(ctx) {
+		if isAway(contents[i].Err) {
+			giveUp(contents[i].Err)
+		} else if contents[i].Err != nil && c.gone(ctx) {
 			contents[i] = nothing(queries[i])
 		}
 	})
@@ -86,7 +90,7 @@ var _ truststore.Container = contained{}
 
 // gone reports whether the engine has no such container.
 func (c contained) gone(ctx context.Context) bool {
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	ctx, cancel := limited(ctx, answerTimeout)
 	defer cancel()
 	_, err := c.cli.ContainerInspect(ctx, c.id)
 	return errdefs.IsNotFound(err)
@@ -94,7 +98,7 @@ func (c contained) gone(ctx context.Context) bool {
 
 // Has implements truststore.Container.
 func (c contained) Has(ctx context.Context, name string) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	ctx, cancel := limited(ctx, answerTimeout)
 	defer cancel()
 	_, err := c.cli.ContainerStatPath(ctx, c.id, name)
 	if errdefs.IsNotFound(err) {
@@ -105,7 +109,7 @@ func (c contained) Has(ctx context.Context, name string) (bool, error) {
 
 // Get implements truststore.Container.
 func (c contained) Get(ctx context.Context, name string) (truststore.File, error) {
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	ctx, cancel := limited(ctx, answerTimeout)
 	defer cancel()
 	return c.fileIn(ctx, c.id, name, maxBundle)
 }
@@ -172,7 +176,7 @@ func (c contained) unpack(ctx context.Context, archive *tar.Writer, b *bytes.Buf
 	if err := archive.Close(); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, carryTimeout)
+	ctx, cancel := limited(ctx, carryTimeout)
 	defer cancel()
 	return c.o.Around.Do("PUT /containers/{id}/archive", func() error {
 		return c.cli.CopyToContainer(ctx, c.id, "/", b, container.CopyToContainerOptions{})
@@ -186,7 +190,7 @@ func (c contained) Run(ctx context.Context, argv ...string) (string, error) {
 
 // Describe implements truststore.Container.
 func (c contained) Describe(ctx context.Context) (d truststore.Description, err error) {
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	ctx, cancel := limited(ctx, answerTimeout)
 	defer cancel()
 	is, err := c.cli.ContainerInspect(ctx, c.id)
 	if err != nil {

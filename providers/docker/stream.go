@@ -76,7 +76,7 @@ func (d *demux) next() error {
 type stream struct {
 	types.HijackedResponse
 	name   string // the courier's
-	out    *demux
+	out    io.Reader
 	stderr *command.Words
 	end    func()
 }
@@ -99,16 +99,16 @@ func (s *stream) Close() error {
 }
 
 // outcome waits for what the courier says of what it does.
-func (s *stream) outcome(ctx context.Context) error {
+func (s *stream) outcome(ctx context.Context) (outcome, error) {
 	_ = s.SetDeadline(deadline(ctx, answerTimeout))
 	var o outcome
 	if err := readFrame(s, &o); err != nil {
-		return s.explain(err)
+		return o, s.explain(err)
 	}
 	if o.Error != "" {
-		return errors.New(o.Error)
+		return o, errors.New(o.Error)
 	}
-	return nil
+	return o, nil
 }
 
 // explain adds what the courier said before it ended.

@@ -22,7 +22,7 @@ func (e *Engine) Swarm(ctx context.Context) reconcile.Swarm {
 	if e.err != nil {
 		return reconcile.Swarm{Err: e.err.Error()}
 	}
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	ctx, cancel := limited(ctx, answerTimeout)
 	defer cancel()
 	services, err := e.cli.ServiceList(ctx, swarm.ServiceListOptions{})
 	if err != nil {

@@ -28,7 +28,7 @@ func (e *Engine) SwarmCA(ctx context.Context) reconcile.SwarmCA {
 	if e.err != nil {
 		return reconcile.SwarmCA{Err: e.err.Error()}
 	}
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	ctx, cancel := limited(ctx, answerTimeout)
 	defer cancel()
 	is, err := e.cli.SwarmInspect(ctx)
 	if err != nil {
@@ -43,7 +43,7 @@ func (e *Engine) SwarmCA(ctx context.Context) reconcile.SwarmCA {
 		return reconcile.SwarmCA{Err: fmt.Sprintf("engine %s: the root of its Swarm: %v", e.host, err)}
 	}
 	ca := reconcile.SwarmCA{
-		Root: fingerprint(root.Raw), NotAfter: root.NotAfter, Issuer: issuer(is.TLSInfo), Lifetime: is.Spec.CAConfig.NodeCertExpiry,
+		Root: fingerprint(root.Raw), NotAfter: root.NotAfter, Certificate: root.Raw, Issuer: issuer(is.TLSInfo), Lifetime: is.Spec.CAConfig.NodeCertExpiry,
 		Autolock: is.Spec.EncryptionConfig.AutoLockManagers, Rotating: is.RootRotationInProgress, Forced: is.Spec.CAConfig.ForceRotate, Labels: is.Spec.Labels,
 	}
 	for _, x := range is.Spec.CAConfig.ExternalCAs {
@@ -59,6 +59,9 @@ func (e *Engine) SwarmCA(ctx context.Context) reconcile.SwarmCA {
 	for _, n := range nodes {
 		x := reconcile.SwarmNode{
 			Name: cmp.Or(n.Description.Hostname, n.ID), State: string(n.Status.State), Issuer: issuer(n.Description.TLSInfo),
+		}
+		if n.ManagerStatus != nil {
+			x.Address = n.ManagerStatus.Addr
 		}
 		if trusted, err := firstCertificate(n.Description.TLSInfo.TrustRoot); err == nil {
 			x.Root = fingerprint(trusted.Raw)
@@ -114,7 +117,7 @@ func (e *Engine) UpdateSwarm(ctx context.Context, u reconcile.SwarmUpdate) error
 	if e.err != nil {
 		return e.err
 	}
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	ctx, cancel := limited(ctx, answerTimeout)
 	defer cancel()
 	is, err := e.cli.SwarmInspect(ctx)
 	if err != nil {

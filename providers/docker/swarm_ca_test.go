@@ -6,6 +6,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -33,8 +34,8 @@ func checkSwarmCA(t *testing.T, m dockertest.Manager, engines Engines, meddle fu
 	if diff := cmp.Diff(listed.CA, ca); diff != "" {
 		t.Errorf("the list and the CA alone (-want +got)\n%s", diff)
 	}
-	want := reconcile.SwarmCA{Lifetime: 90 * 24 * time.Hour, Nodes: []reconcile.SwarmNode{{Name: m.Hostname, State: "ready", Root: ca.Root, Issuer: ca.Issuer}}}
-	if diff := cmp.Diff(want, ca, cmpopts.IgnoreFields(reconcile.SwarmCA{}, "Root", "Issuer", "NotAfter"), cmpopts.EquateEmpty()); diff != "" || len(ca.Root) != 64 || ca.NotAfter.IsZero() {
+	want := reconcile.SwarmCA{Lifetime: 90 * 24 * time.Hour, Nodes: []reconcile.SwarmNode{{Name: m.Hostname, State: "ready", Root: ca.Root, Issuer: ca.Issuer, Address: net.JoinHostPort(m.Address, "2377")}}}
+	if diff := cmp.Diff(want, ca, cmpopts.IgnoreFields(reconcile.SwarmCA{}, "Root", "Issuer", "NotAfter", "Certificate"), cmpopts.EquateEmpty()); diff != "" || ca.Root != fingerprint(ca.Certificate) || ca.NotAfter.IsZero() {
 		t.Errorf("%+v (-want +got)\n%s", ca, diff)
 	}
 

@@ -13,7 +13,7 @@ func (e *Engine) CreateVolume(ctx context.Context, name string, labels map[strin
 	if e.err != nil {
 		return e.err
 	}
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	ctx, cancel := limited(ctx, answerTimeout)
 	defer cancel()
 	err := e.o.Around.Do("POST /volumes/create", func() error {
 		_, err := e.cli.VolumeCreate(ctx, volume.CreateOptions{Name: name, Labels: labels})
@@ -27,7 +27,7 @@ func (e *Engine) CreateVolume(ctx context.Context, name string, labels map[strin
 
 // volumes lists the engine's volumes by name.
 func (e *Engine) volumes(ctx context.Context) (map[string]*volume.Volume, error) {
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	ctx, cancel := limited(ctx, answerTimeout)
 	defer cancel()
 	list, err := e.cli.VolumeList(ctx, volume.ListOptions{})
 	if err != nil {

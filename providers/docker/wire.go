@@ -77,7 +77,10 @@ func (t travelled) Error() string { return t.text }
 func (t travelled) Unwrap() error { return t.is }
 
 // outcome is what a courier that does one thing says of it first. After that of one that dials come the bytes themselves.
-type outcome struct{ Error string }
+type outcome struct {
+	Error string
+	At    string // HOST:PORT that was dialled
+}
 
 // writeFrame writes a message: its length in four bytes, big endian, then JSON.
 func writeFrame(w io.Writer, message any) error {

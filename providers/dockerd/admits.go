@@ -17,10 +17,24 @@ const knockLimit = 3 * time.Second
 
 // Admits implements reconcile.Daemons. It asks for what every engine says to whom it lets in (GET /_ping), in plain and by TLS.
 func (m Machine) Admits(ctx context.Context, host, address string) reconcile.Admission {
-	if m.answers(ctx, host, "http://"+address) == nil {
+	return admits(ctx, m, host, address)
+}
+
+// Admits implements reconcile.Daemons.
+func (h Hosts) Admits(ctx context.Context, host, address string) reconcile.Admission {
+	return admits(ctx, h, host, address)
+}
+
+// reacher connects to an address as a host reaches it.
+type reacher interface {
+	Reach(ctx context.Context, host, address string) (net.Conn, error)
+}
+
+func admits(ctx context.Context, m reacher, host, address string) reconcile.Admission {
+	if answers(ctx, m, host, "http://"+address) == nil {
 		return reconcile.Anybody
 	}
-	err := m.answers(ctx, host, "https://"+address)
+	err := answers(ctx, m, host, "https://"+address)
 	var refused *net.OpError
 	switch {
 	case err == nil:
@@ -33,7 +47,7 @@ func (m Machine) Admits(ctx context.Context, host, address string) reconcile.Adm
 
 var errNoEngine = errors.New("what answers is no engine")
 
-func (m Machine) answers(ctx context.Context, host, url string) error {
+func answers(ctx context.Context, m reacher, host, url string) error {
 	ctx, cancel := context.WithTimeout(ctx, knockLimit)
 	defer cancel()
 	client := http.Client{

@@ -2,6 +2,8 @@ package dockerd
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,6 +21,28 @@ type before struct {
 	Mode         fs.FileMode
 	Command      []string // of the unit
 	Invocation   string   // of the dockerd that ran when a change began, the last one if several were cut off
+	Wrote        string   // the digest of what the change made of them
+}
+
+// file is one of the two that a machine is configured by, nil if there is none.
+type file struct {
+	name string
+	data []byte
+	mode fs.FileMode
+}
+
+// files are both, in the order of the way back: see Machine.forward. The first is where it really is, since a link is followed.
+func (b before) files(config string) []file {
+	return []file{{target(config), b.File, b.Mode}, {dropInFile(), b.DropIn, 0o644}}
+}
+
+// digest tells one configuration from another.
+func (b before) digest() string {
+	h := sha256.New()
+	for _, data := range [][]byte{b.File, b.DropIn} {
+		fmt.Fprintf(h, "%t %d\n%s", data != nil, len(data), data)
+	}
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // backupOf is where that is kept beside a configuration file. Its name says to everybody what it is.

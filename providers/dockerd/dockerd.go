@@ -5,7 +5,7 @@
 // command by a drop-in of its own.
 //
 // A change is kept only when dockerd runs with it and that was proved. What was there before lies beside the file until
-// then, so that a process which is cut off leaves the next one a way back.
+// then. A process that is cut off leaves the machine's systemd a way back, by a timer, and the next one all it needs to go on.
 package dockerd
 
 import (
@@ -22,7 +22,6 @@ import (
 
 	"github.com/certwright/certwright/providers/disk"
 	"github.com/certwright/certwright/reconcile"
-	"github.com/certwright/certwright/spec"
 )
 
 const (
@@ -36,7 +35,7 @@ const (
 	maxFile = 1 << 20
 )
 
-// Machine is the one certwright runs on. It implements reconcile.Daemons for spec.LocalHost.
+// Machine is the one this process runs on. It implements reconcile.Daemons for that, whatever the host is called.
 type Machine struct {
 	Disk disk.Disk // Disk.Around is put around what systemd is asked for, too
 }
@@ -44,11 +43,8 @@ type Machine struct {
 var _ reconcile.Daemons = Machine{}
 
 // Daemon implements reconcile.Daemons.
-func (m Machine) Daemon(ctx context.Context, host string) reconcile.DaemonState {
-	switch {
-	case host != spec.LocalHost:
-		return unknown("dockerd of another host", "it is not in this version")
-	case !exists(systemdRuns):
+func (m Machine) Daemon(ctx context.Context, _ string) reconcile.DaemonState {
+	if !exists(systemdRuns) {
 		return unknown("systemd does not run here, and dockerd is restarted by nothing else", "run certwright on the machine of the engine")
 	}
 	s, err := m.observe(ctx)
@@ -138,10 +134,7 @@ func configFile(all ...[]string) string {
 const reachLimit = 5 * time.Second
 
 // Reach implements reconcile.Daemons.
-func (m Machine) Reach(ctx context.Context, host, address string) (net.Conn, error) {
-	if host != spec.LocalHost {
-		return nil, fmt.Errorf("dockerd of %s: %w", host, reconcile.ErrNotHere)
-	}
+func (m Machine) Reach(ctx context.Context, _, address string) (net.Conn, error) {
 	d := net.Dialer{Timeout: reachLimit}
 	return d.DialContext(ctx, "tcp", address)
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"strings"
 	"time"
@@ -24,6 +25,14 @@ func (m Machine) Reconfigure(ctx context.Context, _ string, want reconcile.Daemo
 	if err := usable(want.TLS); err != nil {
 		return fmt.Errorf("%w: %w", reconcile.ErrUntouched, err)
 	}
+	alone, err := m.alone(ctx)
+	if err != nil {
+		return fmt.Errorf("%w: %w", reconcile.ErrUntouched, err)
+	}
+	defer alone.Close()
+	if err := m.awaitBack(ctx); err != nil {
+		return err
+	}
 	s, err := m.observe(ctx)
 	if err != nil {
 		return err
@@ -32,31 +41,71 @@ func (m Machine) Reconfigure(ctx context.Context, _ string, want reconcile.Daemo
 	if err != nil {
 		return err
 	}
-	restarted := false
-	err = m.forward(ctx, s, now)
-	if err == nil {
-		err = m.valid(ctx, s)
-	}
-	if err == nil {
-		restarted = true
-		err = m.restart(ctx)
-	}
-	if err == nil {
-		err = proof(ctx)
-	}
+	restarted, err := m.change(ctx, s, was, now, proof)
 	if err != nil {
 		return errors.Join(err, m.back(ctx, s, was, restarted))
 	}
-	return m.remove(backupOf(s.File))
+	return m.forget(s.File)
+}
+
+// change reports whether dockerd was restarted, also when it failed.
+func (m Machine) change(ctx context.Context, s state, was, now before, proof func(context.Context) error) (restarted bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, proveLimit)
+	defer cancel()
+	if err := m.arm(ctx, s, was); err != nil {
+		return false, err
+	}
+	if err := m.forward(ctx, s, now); err != nil {
+		return false, err
+	}
+	if err := m.valid(ctx, s); err != nil {
+		return false, err
+	}
+	if err := m.restart(ctx); err != nil {
+		return true, err
+	}
+	if err := proof(ctx); err != nil {
+		return true, err
+	}
+	if err := m.disarm(ctx); err != nil {
+		return true, err
+	}
+	return true, stands(s.File)
 }
 
 // Settle implements reconcile.Daemons.
 func (m Machine) Settle(ctx context.Context, _ string) error {
+	alone, err := m.alone(ctx)
+	if err != nil {
+		return err
+	}
+	defer alone.Close()
+	if err := m.disarm(ctx); err != nil {
+		return err
+	}
 	s, err := m.observe(ctx)
 	if err != nil {
 		return err
 	}
-	return m.remove(backupOf(s.File))
+	if s.Unfinished {
+		if err := stands(s.File); err != nil {
+			return err
+		}
+	}
+	return m.forget(s.File)
+}
+
+// alone waits until no other process changes dockerd: one whose certwright has no way here any more may be going back.
+func (m Machine) alone(ctx context.Context) (io.Closer, error) {
+	dir, err := m.Disk.Open(unitFolders)
+	if err != nil {
+		return nil, err
+	}
+	if err := dir.Lock(ctx); err != nil {
+		_ = dir.Close()
+		return nil, fmt.Errorf("another certwright is at it: %w", err)
+	}
+	return dir, nil
 }
 
 // usable reports what dockerd would not start with.
@@ -102,7 +151,7 @@ func (m Machine) prepare(s state, want reconcile.DaemonConfig) (was, now before,
 			return was, now, err
 		}
 	}
-	was.Invocation = s.invocation
+	was.Invocation, was.Wrote = s.invocation, now.digest()
 	data, err := json.Marshal(was)
 	if err == nil {
 		err = m.put(backupOf(s.File), data, 0o600)
@@ -187,8 +236,10 @@ func (m Machine) restart(ctx context.Context) error {
 	return m.systemctl(ctx, "restart", unitName)
 }
 
-// back undoes a change. The error says what has become of it, also when it is undone.
+// back undoes a change. The error says what has become of it, also when it is undone. What an earlier change that was cut off has
+// made of dockerd, nobody knows: it may be down.
 func (m Machine) back(ctx context.Context, s state, was before, restarted bool) error {
+	restarted = restarted || s.Unfinished
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), backLimit)
 	defer cancel()
 	err := m.config(s, was)
@@ -199,7 +250,10 @@ func (m Machine) back(ctx context.Context, s state, was before, restarted bool) 
 		err = m.restart(ctx)
 	}
 	if err == nil {
-		err = m.remove(backupOf(s.File))
+		err = m.disarm(ctx)
+	}
+	if err == nil {
+		err = m.forget(s.File)
 	}
 	if err != nil {
 		return fmt.Errorf("and the way back failed, which the next run tries again: %w", err)

@@ -11,9 +11,7 @@ import (
 // put makes data the content of a file, in one step and durably. A link that stands there is an administrator's, and is
 // followed.
 func (m Machine) put(file string, data []byte, mode fs.FileMode) error {
-	if target, err := filepath.EvalSymlinks(file); err == nil {
-		file = target
-	}
+	file = target(file)
 	dir, err := m.Disk.Make(filepath.Dir(file), reconcile.DirMode)
 	if err != nil {
 		return err
@@ -44,4 +42,12 @@ func (m Machine) remove(file string) error {
 		return err
 	}
 	return dir.Sync()
+}
+
+// target is where a file really is.
+func target(file string) string {
+	if to, err := filepath.EvalSymlinks(file); err == nil {
+		return to
+	}
+	return file
 }

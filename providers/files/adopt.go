@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -11,7 +12,10 @@ import (
 	"github.com/certwright/certwright/reconcile"
 )
 
-const backupPrefix = "..certwright-backup-" // and the time, in UTC
+const (
+	backupPrefix = "..certwright-backup-" // and the time
+	backupTime   = "20060102T150405Z"     // in UTC
+)
 
 // foreign lists what stands at the names a unit needs and is not ours.
 func (j *job) foreign(p *place) (names, words []string, err error) {
@@ -59,20 +63,39 @@ func (j *job) setAside() error {
 	if err != nil || len(names) == 0 {
 		return err
 	}
-	backup, err := j.dir.MakeSub(backupPrefix+j.Now.UTC().Format("20060102T150405Z"), 0o700)
+	backup, err := j.makeBackup()
 	if err != nil {
 		return err
 	}
 	defer backup.Close()
-	if err := j.dir.Sync(); err != nil {
-		return err
-	}
 	for _, name := range names {
 		if err := j.backUp(p, name, backup); err != nil {
 			return fmt.Errorf("back up %s: %w", name, err)
 		}
 	}
 	return backup.Sync()
+}
+
+// makeBackup opens the backup directory, which is durable before anything is in it.
+func (j *job) makeBackup() (backup *disk.Dir, err error) {
+	at := j.Now.UTC().Format(backupTime)
+	if j.Backups == "" {
+		if backup, err = j.dir.MakeSub(backupPrefix+at, 0o700); err == nil {
+			err = j.dir.Sync()
+		}
+	} else {
+		var path string
+		if path, err = j.local.path(reconcile.Location{Host: j.At.Host, Dir: filepath.Join(j.Backups, at)}); err != nil {
+			return nil, err
+		}
+		if backup, err = j.local.Disk.MakeUnsynced(path, 0o700); err == nil {
+			err = backup.SyncFS() // the directories above it as well, also those that an earlier try has left
+		}
+	}
+	if err != nil && backup != nil {
+		backup.Close()
+	}
+	return backup, err
 }
 
 // backUp moves one thing, or copies a file whose inode must stay. An earlier try in the same second may have left

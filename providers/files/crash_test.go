@@ -38,6 +38,7 @@ var flows = map[string]struct {
 	"second with folders":      change([]edit{plain, nested}, []edit{plain, renamed, nested}),
 	"plain to folders":         change([]edit{plain}, []edit{plain, nested}),
 	"adopt with folders":       adopting(adopt, plain, nested),
+	"adopt elsewhere":          adopting(adopt, plain, elsewhere),
 	"remove with folders":      removing(plain, nested),
 	"first atomic in a folder": change(nil, []edit{func(u *reconcile.Unit) { u.At.Dir, u.At.Sub = filepath.Dir(u.At.Dir), filepath.Base(u.At.Dir) }}),
 }
@@ -96,6 +97,13 @@ func adopting(to ...edit) flow {
 		for _, name := range []string{"cert.pem", "key.pem"} {
 			copies, err := filepath.Glob(filepath.Join(dir, backupPrefix+"*", name+"*"))
 			must(t, err)
+			if u := unit(dir, "", to...); u.Backups != "" {
+				if len(copies) > 0 {
+					t.Fatalf("%v are in the place", copies)
+				}
+				copies, err = filepath.Glob(filepath.Join(u.Backups, "*", name+"*"))
+				must(t, err)
+			}
 			if len(copies) == 0 {
 				t.Fatalf("%s is in no backup", name)
 			}

@@ -63,7 +63,10 @@ func nested(u *reconcile.Unit) {
 		u.Old[i] = "docker/" + u.Old[i]
 	}
 }
-func adopt(u *reconcile.Unit)   { u.Adopt = true }
+func adopt(u *reconcile.Unit) { u.Adopt = true }
+func elsewhere(u *reconcile.Unit) {
+	u.Backups = filepath.Join(filepath.Dir(u.At.Dir), "backups", "web")
+}
 func renamed(u *reconcile.Unit) { u.Files[1].Name, u.Old = "renamed.pem", []string{"cert.pem"} }
 
 func names(u reconcile.Unit) []string {

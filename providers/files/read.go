@@ -47,6 +47,9 @@ func (l Local) read(q reconcile.PlaceQuery) reconcile.PlaceContent {
 			return content
 		}
 	}
+	if q.Strays {
+		content.Strays = p.strays(q.Files)
+	}
 	return content
 }
 

@@ -77,6 +77,12 @@ func TestNothingIsBuiltOnWhatIsNotDurable(t *testing.T) {
 				"syncfs .",
 				"rmdir GENERATION",
 			})},
+		"adoption with its backup elsewhere": {nil, []edit{adopt, elsewhere}, "cert.pem", slices.Concat(staged, []string{
+			"syncfs .",
+			"mkdir backups", "mkdir web", "mkdir 20260102T030405Z", "syncfs .", "move cert.pem", "sync .",
+			"symlink ..data", "symlink ca.pem", "symlink cert.pem", "symlink key.pem",
+			"syncfs .",
+		})},
 		"renewal": {[]edit{}, []edit{}, "", slices.Concat(staged, []string{
 			"sync ca.pem", "sync cert.pem", "sync key.pem", "sync .certwright.json", "sync .", "sync .",
 			"symlink GENERATION.link", "rename ..data",
@@ -93,7 +99,8 @@ func TestNothingIsBuiltOnWhatIsNotDurable(t *testing.T) {
 			})},
 	} {
 		t.Run(name, func(t *testing.T) {
-			dir := t.TempDir()
+			dir := filepath.Join(t.TempDir(), "place")
+			must(t, os.Mkdir(dir, 0o755))
 			if c.before != nil {
 				write(t, local(nil), unit(dir, "1", c.before...))
 			}

@@ -16,7 +16,8 @@ import (
 type Found struct {
 	CAs        []FoundCA
 	Identities []FoundIdentity
-	Left       []Left // sorted by file
+	Left       []Left   // sorted by file
+	Shut       []string // the files of keys that are encrypted and did not open, as they were found
 }
 
 // FoundCA is a CA that is brought along.

@@ -140,6 +140,9 @@ func (s *survey) readKey(f file) {
 		opener = &s.passphrases[i]
 		key, err = f.key(func() ([]byte, error) { return s.ca.Passphrase(*opener) })
 	}
+	if err != nil && encrypted {
+		s.found.Shut = append(s.found.Shut, f.name)
+	}
 	if err != nil {
 		s.left(f.name, reasonOf(f, err))
 		return

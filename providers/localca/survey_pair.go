@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/x509"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -41,7 +42,7 @@ func (s *survey) findCA(cert foundCert) bool {
 	_, key := s.pair([]foundCert{cert})
 	switch {
 	case key == nil:
-		s.left(cert.file, "a CA whose key is not here: nothing can be signed by it")
+		s.left(cert.file, "a CA whose "+s.absent(cert)+": nothing can be signed by it")
 		return false
 	case len(cert.DNSNames)+len(cert.IPAddresses) > 0 && isRoot(cert.Certificate):
 		s.left(cert.file, "it is signed by itself and has names as a server has: there is no CA to take over; give that server an identity of a new CA")
@@ -97,7 +98,7 @@ func (s *survey) findIdentities() {
 			s.left(leaf.file, "it expired on "+date(leaf.NotAfter))
 			continue
 		case key == nil:
-			s.left(leaf.file, "its key is not here")
+			s.left(leaf.file, "its "+s.absent(leaf))
 			continue
 		}
 		who := fmt.Sprintf("%x %q", leaf.RawSubject, sortedNames(leaf.Certificate))
@@ -117,10 +118,18 @@ func (s *survey) findIdentities() {
 }
 
 // pair is a certificate with its key, nil if there is none. Where there are copies, as in the directories of easy-rsa, those
-// count that are called alike, and of these the ones in two files.
+// count that are called alike, and of these the ones in two files; without a key the one that is called after somebody.
 func (s *survey) pair(copies []foundCert) (foundCert, *foundKey) {
 	leaf, keys := copies[0], s.keys[publicText(copies[0].PublicKey)]
 	if len(keys) == 0 {
+		for _, c := range copies {
+			if s.shut(c) != "" {
+				return c, nil
+			}
+			if serialNumber.MatchString(stem(leaf.file)) {
+				leaf = c
+			}
+		}
 		return leaf, nil
 	}
 	key, best := keys[0], 0
@@ -139,6 +148,27 @@ func (s *survey) pair(copies []foundCert) (foundCert, *foundKey) {
 		}
 	}
 	return leaf, &key
+}
+
+// serialNumber is what tools call a copy of a certificate that nobody asked for.
+var serialNumber = regexp.MustCompile(`^[0-9A-Fa-f]+$`)
+
+// shut is an encrypted key that did not open and is called as a certificate is, or "": what it is of is not known.
+func (s *survey) shut(cert foundCert) string {
+	for _, file := range s.found.Shut {
+		if whose(file) == whose(cert.file) {
+			return file
+		}
+	}
+	return ""
+}
+
+// absent says of a certificate's key why it is not had.
+func (s *survey) absent(cert foundCert) string {
+	if file := s.shut(cert); file != "" {
+		return "key may be " + file + ", which did not open"
+	}
+	return "key is not here"
 }
 
 // identity proves what a leaf and its key can be to a spec.

@@ -5,6 +5,7 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"errors"
 	"fmt"
 	"math/big"
 	"net"
@@ -317,18 +318,47 @@ func TestSurveyEncrypted(t *testing.T) {
 	if diff := cmp.Diff(rootFound+webFound, e.survey("wrong", "another", "one")); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
+	here := func(text string) string { return strings.ReplaceAll(text, "$DIR", e.dir) }
 	want := rootFound + `left web-key.pem: the passphrase is wrong, or the file is damaged
-left web.pem: its key is not here
+left web.pem: its key may be $DIR/web-key.pem, which did not open
 `
-	if diff := cmp.Diff(want, e.survey("one")); diff != "" {
+	if diff := cmp.Diff(here(want), e.survey("one")); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 	want = `left ca-key.pem: it is encrypted: give the file of its passphrase with --passphrase-file
-left ca.pem: a CA whose key is not here: nothing can be signed by it
+left ca.pem: a CA whose key may be $DIR/ca-key.pem, which did not open: nothing can be signed by it
 left web-key.pem: it is encrypted: give the file of its passphrase with --passphrase-file
-left web.pem: its key is not here
+left web.pem: its key may be $DIR/web-key.pem, which did not open
 `
-	if diff := cmp.Diff(want, e.survey()); diff != "" {
+	if diff := cmp.Diff(here(want), e.survey()); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+
+	// As easy-rsa has it: a copy of each certificate by its serial, and keys beside them; and one whose key is nowhere.
+	e.leaf("other", nil)
+	for from, to := range map[string]string{
+		"web.pem": "issued/web.crt", "web-key.pem": "private/web.key", "other.pem": "issued/other.crt", "other-key.pem": "",
+	} {
+		data, err := os.ReadFile(filepath.Join(e.dir, from))
+		err = errors.Join(err, os.Remove(filepath.Join(e.dir, from)))
+		for _, name := range []string{to, map[bool]string{true: "certs_by_serial/" + map[string]string{"web.pem": "0A", "other.pem": "5B26531978"}[from] + ".pem"}[strings.HasSuffix(to, ".crt")]} {
+			if name != "" {
+				path := filepath.Join(e.dir, name)
+				err = errors.Join(err, os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, data, 0o600))
+			}
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if data, err := os.ReadFile(filepath.Join(e.dir, "issued/web.crt")); errors.Join(err, os.WriteFile(filepath.Join(e.dir, "copy.crt"), data, 0o600)) != nil {
+		t.Fatal("no copy of it can be made")
+	}
+	want = rootFound + `left issued/other.crt: its key is not here
+left issued/web.crt: its key may be $DIR/private/web.key, which did not open
+left private/web.key: the passphrase is wrong, or the file is damaged
+`
+	if diff := cmp.Diff(here(want), e.survey("one")); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }

@@ -32,6 +32,15 @@ func TestCheckSees(t *testing.T) {
 			s.commit(withCA("a"))
 			s.commit(withCA("b"))
 		}},
+		{"what Load gave was changed", func(s scene) {
+			s.commit(withCA("a"))
+			st, err := s.Load(s.t.Context())
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			st.CAs["other"] = reconcile.CA{}
+			s.commit(withCA("a"))
+		}},
 		{"two writers commit at once", func(s scene) {
 			s.Around = func(_ string, do func() error) error {
 				s.Around = nil

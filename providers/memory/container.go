@@ -30,6 +30,7 @@ type container struct {
 	pins    map[string]*file  // single files it mounts, by where
 	dirs    map[string]*place // directories it mounts, by where
 	started time.Time
+	ending  reconcile.Ending
 	loaded  *loaded
 	first   *loaded // what its server started with the first time
 }
@@ -73,6 +74,24 @@ func (w *World) Start(id string) error {
 func (w *World) Stop(id string) error {
 	return w.with(id, func(c *container) error {
 		c.State, c.loaded = "exited", nil
+		return nil
+	})
+}
+
+// End has a container end by itself, with a code.
+func (w *World) End(id string, how reconcile.Ending) error {
+	return w.with(id, func(c *container) error {
+		how.At = w.Now()
+		c.State, c.Code, c.loaded, c.ending = "exited", how.Code, nil, how
+		return nil
+	})
+}
+
+// Crash has a container end by itself, and its engine about to start it again.
+func (w *World) Crash(id string, code int) error {
+	return w.with(id, func(c *container) error {
+		c.State, c.Code, c.loaded = "restarting", code, nil
+		c.ending = reconcile.Ending{Code: code, At: w.Now(), Again: true, Began: c.started}
 		return nil
 	})
 }
@@ -122,7 +141,7 @@ func (w *World) with(id string, do func(*container) error) error {
 
 func (w *World) start(c *container) error {
 	w.pin(c)
-	c.State, c.loaded, c.started = "running", nil, w.Now()
+	c.State, c.Code, c.Tried, c.loaded, c.started = "running", 0, true, nil, w.Now()
 	if c.Server == nil {
 		return nil
 	}

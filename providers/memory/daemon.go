@@ -27,7 +27,9 @@ type dockerd struct {
 	Dockerd
 	loaded  []string               // the command of its unit as systemd has read it
 	before  *reconcile.DaemonState // while it is reconfigured
+	armed   bool                   // it goes back by itself then
 	started bool                   // since then
+	ran     bool                   // since the first then, of several that were cut off
 	server  *container             // what it serves; nil without TLS
 	address string
 }
@@ -110,12 +112,15 @@ func (w *World) Admits(ctx context.Context, host, address string) reconcile.Admi
 // them.
 func (w *World) Reconfigure(ctx context.Context, _ string, c reconcile.DaemonConfig, proof func(context.Context) error) error {
 	d := w.dockerd
+	if err := w.usable(c.TLS); err != nil {
+		return fmt.Errorf("%w: %w", reconcile.ErrUntouched, err)
+	}
 	again := d.before != nil
 	was := d.DaemonState
 	if again {
 		was = *d.before
 	}
-	err := w.effect("keep daemon.json of before", func() error { d.before, d.started = &was, false; return nil })
+	err := w.effect("keep daemon.json of before", func() error { d.before, d.started, d.ran = &was, false, again; return nil })
 	if err != nil {
 		return err
 	}
@@ -123,8 +128,11 @@ func (w *World) Reconfigure(ctx context.Context, _ string, c reconcile.DaemonCon
 	if c.Command != nil {
 		command = c.Command
 	}
-	restarted := false
-	err = w.writeUnit(command, again)
+	restarted := again
+	err = w.effect("arm the way back of dockerd", func() error { d.armed = true; return nil })
+	if err == nil {
+		err = w.writeUnit(command, again)
+	}
 	if err == nil {
 		err = w.writeConfig(reconcile.Directive{Values: c.Hosts, At: d.File + ":1"}, c.TLS)
 	}
@@ -158,7 +166,26 @@ func (w *World) Reconfigure(ctx context.Context, _ string, c reconcile.DaemonCon
 func (w *World) Settle(context.Context, string) error { return w.forgetDockerd() }
 
 func (w *World) forgetDockerd() error {
+	if err := w.effect("disarm the way back of dockerd", func() error { w.dockerd.armed = false; return nil }); err != nil {
+		return err
+	}
 	return w.effect("forget daemon.json of before", func() error { w.dockerd.before = nil; return nil })
+}
+
+// BackByItself is what its machine does minutes after a Reconfigure that was cut off: it reports whether it did.
+func (w *World) BackByItself() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	d := w.dockerd
+	if !d.armed {
+		return false
+	}
+	d.Hosts, d.TLS, d.Command, d.loaded = d.before.Hosts, d.before.TLS, d.before.Command, d.before.Command
+	if d.ran || !d.Active {
+		_ = w.startDockerd()
+	}
+	d.before, d.armed = nil, false
+	return true
 }
 
 // writeUnit gives the unit a command, and has systemd read it, in any case again.
@@ -206,7 +233,7 @@ func (w *World) Startable() error {
 func (w *World) startDockerd() error {
 	d := w.dockerd
 	d.Restarts++
-	d.started = true
+	d.started, d.ran = true, true
 	d.Active, d.Running, d.server, d.address = false, d.loaded, nil, ""
 	c, err := w.comesUp(d.loaded)
 	if err != nil {
@@ -238,15 +265,32 @@ func (w *World) comesUp(command []string) (*container, error) {
 	if !d.TLS.Verify {
 		return nil, nil
 	}
-	dir := path.Dir(d.TLS.Cert)
-	c := &container{Container: Container{
-		Container: reconcile.Container{Name: d.Unit, Host: spec.LocalHost, State: "running", Mounts: []reconcile.Mount{{Type: "bind", Source: dir, Destination: dir}}},
-		Server:    &Server{Cert: d.TLS.Cert, Key: d.TLS.Key, CA: d.TLS.CA, Behaviour: Restarts, ClientAuth: spec.ClientAuthRequired},
-	}}
+	c := d.serves(d.TLS)
 	l, err := w.loadServer(c)
 	if err != nil {
 		return nil, fmt.Errorf("dockerd ends: %w", err)
 	}
 	c.loaded = l
 	return c, nil
+}
+
+// serves is dockerd as a server with some files.
+func (d *dockerd) serves(tls reconcile.DaemonTLS) *container {
+	c := &container{Container: Container{
+		Container: reconcile.Container{Name: d.Unit, Host: spec.LocalHost, State: "running"},
+		Server:    &Server{Cert: tls.Cert, Key: tls.Key, CA: tls.CA, Behaviour: Restarts, ClientAuth: spec.ClientAuthRequired},
+	}}
+	for _, file := range []string{tls.Cert, tls.Key, tls.CA} {
+		dir := path.Dir(file)
+		c.Mounts = append(c.Mounts, reconcile.Mount{Type: "bind", Source: dir, Destination: dir})
+	}
+	return c
+}
+
+// usable reports what dockerd would not start with.
+func (w *World) usable(tls reconcile.DaemonTLS) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	_, err := w.loadServer(w.dockerd.serves(tls))
+	return err
 }

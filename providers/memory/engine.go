@@ -17,6 +17,7 @@ import (
 type Engine struct {
 	Down   string // why it does not answer; "" if it does
 	Named  bool   // as in reconcile.EngineState
+	Self   string // as in reconcile.EngineState
 	Remote bool   // its places and containers are reached through couriers only
 }
 
@@ -35,13 +36,15 @@ func (w *World) List(_ context.Context, host string) reconcile.EngineState {
 	if e == nil {
 		return reconcile.EngineState{Err: "there is no engine " + host}
 	}
-	state := reconcile.EngineState{Err: e.Down, Named: e.Named}
+	state := reconcile.EngineState{Err: e.Down, Named: e.Named, Self: e.Self}
 	if e.Down != "" {
 		return state
 	}
 	for _, c := range w.containers {
 		if c.Host == host {
-			state.Containers = append(state.Containers, deepCopy(c.Container.Container))
+			listed := deepCopy(c.Container.Container)
+			listed.Anew = c.Running() && w.Now().Sub(c.started) < 10*time.Second
+			state.Containers = append(state.Containers, listed)
 		}
 	}
 	for at, v := range w.volumes {
@@ -84,6 +87,17 @@ func (w *World) Started(_ context.Context, host, id string, _ time.Time) (time.T
 		return time.Time{}, err
 	}
 	return c.started, nil
+}
+
+// Ending implements reconcile.Engines.
+func (w *World) Ending(_ context.Context, host, id string) (reconcile.Ending, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	c, err := w.find(host, id)
+	if err != nil {
+		return reconcile.Ending{}, err
+	}
+	return c.ending, nil
 }
 
 // find finds a container of an engine that answers.

@@ -27,6 +27,7 @@ type World struct {
 
 	mu         sync.Mutex // guards what follows; never held while Around decides
 	state      *reconcile.State
+	lent       *reconcile.State // the copy of it that Load gives; nil until it is asked for
 	committing bool
 	engines    map[string]*Engine
 	containers []*container

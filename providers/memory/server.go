@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/certwright/certwright/reconcile"
 	"github.com/certwright/certwright/spec"
 )
 
@@ -107,7 +108,7 @@ func (w *World) reload(c *container, how spec.Reload) error {
 	case s == nil:
 	case s.Behaviour == Dies && signalled:
 		c.State, c.loaded = "exited", nil
-		return errors.New("the container exited on it")
+		return reconcile.ErrExited
 	case s.Behaviour != Reloads && s.Behaviour != Breaks, how.Signal != "" && how.Signal != s.signal():
 	default:
 		if l, err := w.loadServer(c); err == nil || s.Behaviour == Breaks {

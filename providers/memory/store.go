@@ -11,7 +11,7 @@ import (
 	"github.com/certwright/certwright/reconcile"
 )
 
-// Load implements reconcile.Store.
+// Load implements reconcile.Store. It gives everybody the same, and finds out who changes it.
 func (w *World) Load(ctx context.Context) (reconcile.State, error) {
 	if err := ctx.Err(); err != nil {
 		return reconcile.State{}, err
@@ -21,7 +21,20 @@ func (w *World) Load(ctx context.Context) (reconcile.State, error) {
 	if w.state == nil {
 		return reconcile.State{}, reconcile.ErrNoStore
 	}
-	return deepCopy(*w.state), nil
+	w.checkLent()
+	if w.lent == nil {
+		lent := deepCopy(*w.state)
+		w.lent = &lent
+	}
+	return *w.lent, nil
+}
+
+// checkLent holds that nobody changes what Load gave.
+func (w *World) checkLent() {
+	if w.lent != nil && !equal(reflect.ValueOf(*w.lent), reflect.ValueOf(*w.state)) {
+		w.breaks("what Load gave was changed")
+		w.lent = nil
+	}
 }
 
 // ReadBack implements reconcile.Store.
@@ -57,7 +70,8 @@ func (w *World) Commit(ctx context.Context, s reconcile.State) error {
 			w.ids++
 			c.Installation = fmt.Sprintf("%032x", w.ids)
 		}
-		w.state = &c
+		w.checkLent()
+		w.state, w.lent = &c, nil
 		return nil
 	})
 }
@@ -66,7 +80,7 @@ func (w *World) Commit(ctx context.Context, s reconcile.State) error {
 func (w *World) LoseStore() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.state = nil
+	w.state, w.lent = nil, nil
 }
 
 // checkGenerations holds that no generation of a CA vanishes or changes its key or certificate.
@@ -131,4 +145,43 @@ func copyOf(v reflect.Value) reflect.Value {
 		}
 	}
 	return out
+}
+
+// equal reports whether a copy is as what it was made of still is.
+func equal(a, b reflect.Value) bool {
+	if k, ok := a.Interface().(reconcile.PrivateKey); ok {
+		return bytes.Equal(k.PKCS8(), b.Interface().(reconcile.PrivateKey).PKCS8())
+	}
+	switch a.Kind() {
+	case reflect.Pointer:
+		return a.IsNil() == b.IsNil() && (a.IsNil() || equal(a.Elem(), b.Elem()))
+	case reflect.Slice:
+		if a.Type().Elem().Kind() == reflect.Uint8 {
+			return bytes.Equal(a.Bytes(), b.Bytes())
+		}
+		for i := range min(a.Len(), b.Len()) {
+			if !equal(a.Index(i), b.Index(i)) {
+				return false
+			}
+		}
+		return a.Len() == b.Len()
+	case reflect.Map:
+		for i := a.MapRange(); i.Next(); {
+			if other := b.MapIndex(i.Key()); !other.IsValid() || !equal(i.Value(), other) {
+				return false
+			}
+		}
+		return a.Len() == b.Len()
+	case reflect.Struct:
+		if !a.Type().Field(0).IsExported() { // a value: a time, a prefix
+			return a.Interface() == b.Interface()
+		}
+		for i := range a.NumField() {
+			if !equal(a.Field(i), b.Field(i)) {
+				return false
+			}
+		}
+		return true
+	}
+	return a.Interface() == b.Interface()
 }

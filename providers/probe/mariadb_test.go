@@ -14,6 +14,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+const notTried = "; a foreign client certificate was not tried: the server counts whom it refuses in the handshake until a login succeeds, " +
+	"and would lock this host out (max_connect_errors)"
+
 const wantsNoPassword = "; the probe needs a user who logs in without a password"
 
 func accessDenied(user string) string {
@@ -52,17 +55,21 @@ CREATE USER secret@'127.0.0.1' IDENTIFIED BY 'a-password-of-a-test' REQUIRE X509
 			},
 			"of another subject": {
 				spec.ClientAuthRequired, func(r *reconcile.ProbeRequest) { r.User = "named" },
-				seen{Foreign: out, Accepted: out, ClientErr: "the client certificate that must be accepted was refused: " + accessDenied("named") +
-					"; a client without a certificate: nothing was learned: " + accessDenied("named")},
+				seen{Accepted: out, ClientErr: "the client certificate that must be accepted was refused: " + accessDenied("named") +
+					"; a client without a certificate: nothing was learned: " + accessDenied("named") + notTried},
 			},
 			"with a password": { // whether the certificate did is not known
 				spec.ClientAuthRequired, func(r *reconcile.ProbeRequest) { r.User = "secret" },
-				seen{Foreign: out, Accepted: out, ClientErr: "the client certificate that must be accepted was refused: " + accessDenied("secret") +
-					"; a client without a certificate: nothing was learned: " + accessDenied("secret")},
+				seen{Accepted: out, ClientErr: "the client certificate that must be accepted was refused: " + accessDenied("secret") +
+					"; a client without a certificate: nothing was learned: " + accessDenied("secret") + notTried},
 			},
 			"no good client": {
 				spec.ClientAuthRequired, func(r *reconcile.ProbeRequest) { r.Good, r.User = nil, "app" },
-				seen{Foreign: out, ClientErr: noGood + "; a client without a certificate: nothing was learned: " + accessDenied("app")},
+				seen{ClientErr: noGood + "; a client without a certificate: nothing was learned: " + accessDenied("app") + notTried},
+			},
+			"no good client, no demand": {
+				spec.ClientAuthOptional, func(r *reconcile.ProbeRequest) { r.Good, r.User = nil, "open" },
+				seen{Without: in, Foreign: out, ClientErr: noGood},
 			},
 		} {
 			t.Run(version+"/"+name, func(t *testing.T) {
@@ -81,7 +88,8 @@ CREATE USER secret@'127.0.0.1' IDENTIFIED BY 'a-password-of-a-test' REQUIRE X509
 
 // TestMariaDBCountsNoErrors looks at a MariaDB that locks out who breaks off three connections in a row: a probe logs in also
 // when it asks nothing, and what it is refused does not count. A client that is refused in its handshake does, until the one that
-// must be accepted was; the server may count the first after it has seen the other, and so the next probe begins with one.
+// must be accepted was; the server may count the first after it has seen the other, and so the next probe begins with one. Where
+// nobody is let in, no foreign client knocks.
 // 127.0.0.1 and servers that look up no names are not counted, so the probes come from another address.
 func TestMariaDBCountsNoErrors(t *testing.T) {
 	t.Parallel()
@@ -96,6 +104,14 @@ func TestMariaDBCountsNoErrors(t *testing.T) {
 	c.clients(t, &r, spec.ClientAuthRequired)
 	for range 3 {
 		expect(t, r, seen{Serial: c.web.Serial(), Version: "TLS 1.3", Without: out, Foreign: out, Accepted: in})
+	}
+	const denied = "the server answered error 1045: Access denied for user 'app'@'127.0.0.2' (using password: NO)" + wantsNoPassword
+	r.Good, r.User = nil, "app"
+	for range 5 {
+		expect(t, r, seen{
+			Serial: c.web.Serial(), Version: "TLS 1.3",
+			ClientErr: noGood + "; a client without a certificate: nothing was learned: " + denied + notTried,
+		})
 	}
 }
 

@@ -127,13 +127,22 @@ func (t target) clients(ctx context.Context, s *reconcile.Served, first look, go
 	switch {
 	case err != nil:
 		faults = append(faults, "a foreign client certificate: "+err.Error())
-	case foreign != nil:
+	case foreign == nil:
+	case t.counts(without) && s.Accepted != reconcile.LetIn && s.Without != reconcile.LetIn:
+		faults = append(faults, "a foreign client certificate was not tried: "+uncounted)
+	default:
 		l := t.look(ctx, foreign)
 		s.Foreign = l.answer
 		faults = append(faults, l.fault("a foreign client certificate", reconcile.Refused))
 	}
 	s.ClientErr = join(faults)
 }
+
+// uncounted is why a foreign client does not knock at MySQL after nobody was let in.
+const uncounted = "the server counts whom it refuses in the handshake until a login succeeds, and would lock this host out (max_connect_errors)"
+
+// counts reports whether a server counts those whom it refuses in the handshake.
+func (t target) counts(l look) bool { return t.Protocol == wire.MySQL && l.requested }
 
 // again looks a second time when the server closed the connection to the good client without a word. It may have
 // closed at the HTTP request, because it speaks no HTTP. If it lets the client in when that says nothing, so shall

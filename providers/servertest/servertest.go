@@ -55,6 +55,17 @@ func (tool Tool) Need(t testing.TB) {
 	}
 }
 
+// Path is where the tool lies.
+func (tool Tool) Path(t testing.TB) string {
+	t.Helper()
+	tool.Need(t)
+	path, err := tool.build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 // Run runs the tool to its end, in a directory and with more variables than its home, and returns what it prints.
 func (tool Tool) Run(t testing.TB, dir string, in []byte, env []string, args ...string) []byte {
 	t.Helper()

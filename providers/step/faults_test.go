@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -66,66 +65,38 @@ func TestFaults(t *testing.T) {
 	current := a.must(identity(time.Hour), nil)
 	date := time.Now().Add(2 * time.Hour).UTC().Format(http.TimeFormat)
 	answer := servertest.Answer
-	for _, c := range []struct {
-		name          string
-		fault         func(http.ResponseWriter, *http.Request)
-		want          string
-		refused, away bool
-		wait          time.Duration
-	}{
-		{"429 in seconds", answer(429, "90", `{"message": "too many"}`), `429 Too Many Requests: "too many"`, false, false, 90 * time.Second},
-		{"503 with a date", answer(503, date, ""), "503 Service Unavailable", false, false, 2 * time.Hour},
-		{"503 with nonsense", answer(503, "soon", ""), "503 Service Unavailable", false, false, 0},
-		{"500", answer(500, "", `{"message": "the database is away"}`), "the database is away", false, false, 0},
-		{"404 of a proxy", answer(404, "", "<html>"), "404 Not Found", false, false, 0},
-		{"403", answer(403, "", `{"message": "not\nours"}`), `"not\nours"`, true, false, 0},
-		{"no JSON", answer(201, "", "<html>"), "the answer of ", false, false, 0},
-		{"nothing signed", answer(201, "", `{"certChain": []}`), "the answer holds no certificate", false, false, 0},
-		{"no PEM", answer(201, "", `{"certChain": ["x"]}`), "no certificate in PEM", false, false, 0},
-		{"a redirect", func(w http.ResponseWriter, r *http.Request) {
-			http.Redirect(w, r, server.URL+r.URL.Path, http.StatusTemporaryRedirect)
-		}, "307", false, false, 0},
-		{"without end", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, strings.Repeat(" ", 2<<20)) }, "is larger than 1048576 bytes", false, false, 0},
-		{"hangs up", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "EOF", false, true, 0},
-	} {
-		t.Run(c.name, func(t *testing.T) {
+	faults := []servertest.Fault{
+		{Name: "429 in seconds", Answer: answer(429, "90", `{"message": "too many"}`), Words: `429 Too Many Requests: "too many"`, Wait: 90 * time.Second},
+		{Name: "503 with a date", Answer: answer(503, date, ""), Words: "503 Service Unavailable", Wait: 2 * time.Hour},
+		{Name: "503 with nonsense", Answer: answer(503, "soon", ""), Words: "503 Service Unavailable"},
+		{Name: "500", Answer: answer(500, "", `{"message": "the database is away"}`), Words: "the database is away"},
+		{Name: "404 of a proxy", Answer: answer(404, "", "<html>"), Words: "404 Not Found"},
+		{Name: "403", Answer: answer(403, "", `{"message": "not\nours"}`), Words: `"not\nours"`, Refused: true},
+		{Name: "no JSON", Answer: answer(201, "", "<html>"), Words: "the answer of "},
+		{Name: "nothing signed", Answer: answer(201, "", `{"certChain": []}`), Words: "the answer holds no certificate"},
+		{Name: "no PEM", Answer: answer(201, "", `{"certChain": ["x"]}`), Words: "no certificate in PEM"},
+	}
+	for _, f := range append(faults, servertest.Faults(server.URL, "307")...) {
+		t.Run(f.Name, func(t *testing.T) {
 			t.Parallel()
 			a := newAsker(t, server, steptest.Docker, time.Time{})
 			a.spec.Step.URL = server.Front(t, func(w http.ResponseWriter, r *http.Request) bool {
-				c.fault(w, r)
+				f.Answer(w, r)
 				return true
 			})
-			for _, current := range []*reconcile.Issued{nil, current} {
-				_, err := a.sign(identity(time.Hour), current)
-				if err == nil {
-					t.Fatal("it was signed")
-				}
-				var away reconcile.Away
-				if errors.Is(err, reconcile.ErrRefused) != c.refused || errors.As(err, &away) != c.away || (current != nil && !strings.Contains(err.Error(), c.want)) {
-					t.Errorf("%v, want %q, refused %v, away %v", err, c.want, c.refused, c.away)
-				}
-				var later reconcile.RetryAfter
-				if errors.As(err, &later); later.Wait > c.wait || later.Wait < c.wait-time.Minute {
-					t.Errorf("wait %s, want %s", later.Wait, c.wait)
-				}
-			}
+			_, err := a.sign(identity(time.Hour), nil) // which first asks for something else
+			f.Kind(t, err)
+			_, err = a.sign(identity(time.Hour), current)
+			f.Said(t, err)
 		})
 	}
 	t.Run("nobody there", func(t *testing.T) {
 		t.Parallel()
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close() // it takes connections, and never answers
 		a := newAsker(t, server, steptest.Docker, time.Time{})
-		a.spec.Step.URL = "https://" + l.Addr().String()
-		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-		defer cancel()
-		_, err = a.ca.Roots(ctx, a.spec)
-		var away reconcile.Away
-		if !errors.As(err, &away) {
-			t.Errorf("%v", err)
-		}
+		servertest.Nobody(t, func(ctx context.Context, address string) error {
+			a.spec.Step.URL = address
+			_, err := a.ca.Roots(ctx, a.spec)
+			return err
+		})
 	})
 }

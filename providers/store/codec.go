@@ -90,15 +90,19 @@ func (c *codec) flag(p *bool) {
 }
 
 // moment codes a time to the nanosecond; it is read as UTC.
-func (c *codec) moment(p *time.Time) {
-	seconds, nanos := p.Unix(), int64(p.Nanosecond())
+func (c *codec) moment(p *time.Time) { c.from(p, time.Unix(0, 0)) }
+
+// from codes a moment by its distance from another one: two bytes where it is the same.
+func (c *codec) from(p *time.Time, other time.Time) {
+	seconds, nanos := p.Unix()-other.Unix(), p.Nanosecond()-other.Nanosecond()
 	number(c, &seconds)
 	number(c, &nanos)
-	if nanos < 0 || nanos >= int64(time.Second) {
+	seconds, nanos = seconds+other.Unix(), nanos+other.Nanosecond()
+	if nanos < 0 || nanos >= int(time.Second) {
 		c.fail()
 	}
 	if !c.writing && c.err == nil {
-		*p = time.Unix(seconds, nanos).UTC()
+		*p = time.Unix(seconds, int64(nanos)).UTC()
 	}
 }
 

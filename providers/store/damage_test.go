@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -156,9 +157,9 @@ func TestWhatIsNotAWholeStoreOfOurs(t *testing.T) {
 		},
 		"written by a newer version": {
 			func(t *testing.T, path string) {
-				must(t, os.WriteFile(state(path), []byte(`{"certwright":"state","format":6,"seal":7}`+"\n"), 0o600))
+				must(t, os.WriteFile(state(path), fmt.Appendf(nil, "{\"certwright\":\"state\",\"format\":%d,\"seal\":7}\n", format+1), 0o600))
 			},
-			[]string{"state", "newer certwright", "format 6"},
+			[]string{"state", "newer certwright", fmt.Sprint("format ", format+1)},
 		},
 		"a backup put in its place": {
 			func(t *testing.T, path string) {

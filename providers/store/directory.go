@@ -63,7 +63,7 @@ func open(ctx context.Context, path string, o Options, c costs) (*Store, error) 
 		return s, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("store: %w", err)
+		return nil, trouble{err}
 	}
 	defer dir.Close()
 	if there, err := exists(dir, stateFile, storeFile); err != nil || !there {
@@ -94,7 +94,7 @@ func (d *directory) look(context.Context) (found, error) {
 		return found{path: filepath.Join(d.path, stateFile)}, nil
 	}
 	if err != nil {
-		return found{}, fmt.Errorf("store: %w", err)
+		return found{}, trouble{err}
 	}
 	defer dir.Close()
 	return look(dir, d.path)
@@ -107,11 +107,11 @@ func look(dir *disk.Dir, path string) (found, error) {
 	marker, _, err := dir.Read(storeFile, maxHeader)
 	marked := err == nil
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return f, fmt.Errorf("store: %w", err)
+		return f, trouble{err}
 	}
 	state, info, err := dir.Read(stateFile, maxHeader+maxDocument)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return f, fmt.Errorf("store: %w", err)
+		return f, trouble{err}
 	}
 	if err != nil && !marked {
 		return f, vacant(dir, path)
@@ -152,7 +152,7 @@ func (f *found) parse(marker []byte, marked bool, state []byte, there bool) erro
 func vacant(dir *disk.Dir, path string) error {
 	names, err := dir.Names()
 	if err != nil {
-		return fmt.Errorf("store: %w", err)
+		return trouble{err}
 	}
 	for _, name := range names {
 		if !slices.Contains([]string{ignoreFile, lockFile, storeFile, stateFile}, strings.TrimSuffix(name, fresh)) {
@@ -166,7 +166,7 @@ func vacant(dir *disk.Dir, path string) error {
 func private(dir *disk.Dir, path string) error {
 	info, err := dir.Self()
 	if err != nil {
-		return fmt.Errorf("store: %w", err)
+		return trouble{err}
 	}
 	if info.Mode&0o077 != 0 {
 		return exposed(path, info.Mode, 0o700)
@@ -184,7 +184,7 @@ func exists(dir *disk.Dir, names ...string) (bool, error) {
 		if _, err := dir.Stat(name); err == nil {
 			return true, nil
 		} else if !errors.Is(err, fs.ErrNotExist) {
-			return false, fmt.Errorf("store: %w", err)
+			return false, trouble{err}
 		}
 	}
 	return false, nil
@@ -197,7 +197,7 @@ func (d *directory) hold(ctx context.Context) error {
 	}
 	dir, err := d.disk.Make(d.path, 0o700)
 	if err != nil {
-		return fmt.Errorf("store: %w", err)
+		return trouble{err}
 	}
 	defer dir.Close()
 	there, err := exists(dir, storeFile, stateFile)
@@ -214,7 +214,7 @@ func (d *directory) hold(ctx context.Context) error {
 func (d *directory) enter(f found) (*disk.Dir, error) {
 	dir, err := d.disk.Open(d.path)
 	if err != nil {
-		return nil, fmt.Errorf("store: %w", err)
+		return nil, trouble{err}
 	}
 	if f.stamp == "" {
 		if err := d.prepare(dir); err != nil {
@@ -259,7 +259,7 @@ func (d *directory) put(_ context.Context, f found, h header, file []byte) error
 // lock's file is made once and never replaced: a lock is on an inode.
 func (d *directory) take(ctx context.Context, dir *disk.Dir) error {
 	if err := dir.Create(lockFile, nil, 0o600, -1, -1); err != nil && !errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("store: %w", err)
+		return trouble{err}
 	}
 	lock := flock.New(filepath.Join(d.path, lockFile), flock.SetFlag(os.O_RDONLY))
 	defer func() {
@@ -287,7 +287,7 @@ func (d *directory) take(ctx context.Context, dir *disk.Dir) error {
 			err = dir.Remove(name + fresh)
 		}
 		if err != nil {
-			return fmt.Errorf("store: %w", err)
+			return trouble{err}
 		}
 	}
 	d.lock = lock
@@ -298,12 +298,12 @@ func (d *directory) take(ctx context.Context, dir *disk.Dir) error {
 func (d *directory) prepare(dir *disk.Dir) error {
 	parent, err := d.disk.Open(filepath.Dir(filepath.Clean(d.path)))
 	if err != nil {
-		return fmt.Errorf("store: %w", err)
+		return trouble{err}
 	}
 	defer parent.Close()
 	// The directory may be one that a killed process made and did not make durable.
 	if err := parent.Sync(); err != nil {
-		return fmt.Errorf("store: %w", err)
+		return trouble{err}
 	}
 	if there, err := exists(dir, ignoreFile); err != nil || there {
 		return err
@@ -315,7 +315,7 @@ func (d *directory) prepare(dir *disk.Dir) error {
 func mark(dir *disk.Dir, installation string) error {
 	line, err := header{Certwright: kindStore, Format: format, Installation: installation}.line()
 	if err != nil {
-		return fmt.Errorf("store: %w", err)
+		return trouble{err}
 	}
 	return replace(dir, storeFile, line)
 }
@@ -330,7 +330,7 @@ func replace(dir *disk.Dir, name string, data []byte) error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("store: %w", err)
+		return trouble{err}
 	}
 	return nil
 }

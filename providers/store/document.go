@@ -152,6 +152,9 @@ func placeRow(c *codec, r *reconcile.PlaceRow) {
 		number(c, &r.Version)
 	}
 	c.moment(&r.At)
+	if c.format >= 6 {
+		c.from(&r.First, r.At)
+	}
 	list(c, &r.Reverts, (*codec).moment)
 }
 

@@ -3,6 +3,11 @@ package store
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"path/filepath"
+	"syscall"
+
+	"github.com/certwright/certwright/providers/disk"
 )
 
 // fault is something wrong with a file of a store that nothing but another file in its place can mend.
@@ -41,6 +46,41 @@ func (f fault) Error() string {
 }
 
 func (f fault) Unwrap() error { return f.err }
+
+// Hint is what to do where there is no backup.
+func (f fault) Hint() string {
+	switch filepath.Base(f.path) {
+	case stateFile, storeFile:
+	default: // in a Swarm
+		return ""
+	}
+	if errors.Is(f.err, ErrSealed) { // another passphrase, more likely
+		return ""
+	}
+	return fmt.Sprintf("without a backup, move %s away, and keep it: `certwright apply` then says what has to go besides before all is issued anew. "+
+		"Clients of a CA of certwright's own have to be given the new one", filepath.Dir(f.path))
+}
+
+// trouble is an error of the system about the files of a store.
+type trouble struct{ err error }
+
+func (f trouble) Error() string { return "store: " + f.err.Error() }
+func (f trouble) Unwrap() error { return f.err }
+
+// Hint is what to do about it, "" where the error says as much.
+func (f trouble) Hint() string {
+	switch {
+	case errors.Is(f.err, syscall.ENOTDIR), errors.Is(f.err, disk.ErrNotRegular):
+		return "something else stands there, or above it, than certwright would make: move it away, or name another directory under `store`"
+	case errors.Is(f.err, fs.ErrPermission):
+		return "run certwright as the user whose store it is (who has it with mode 0700: `chmod 0700 DIRECTORY`), or name a directory of your own under `store`"
+	case errors.Is(f.err, syscall.EROFS):
+		return "mount a file system there that can be written, or name another directory under `store`"
+	case errors.Is(f.err, syscall.ENOSPC), errors.Is(f.err, syscall.EDQUOT):
+		return "make room there: the store is as it was"
+	}
+	return ""
+}
 
 // newerError is the format of a file that a later version wrote. That is no fault: the file is good.
 type newerError int

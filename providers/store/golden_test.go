@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/certwright/certwright/reconcile"
 )
@@ -43,6 +44,12 @@ func ofFormat(n, format int) reconcile.State {
 	}
 	if format < 5 {
 		delete(s.Places, inContainer)
+	}
+	if format < 6 {
+		for at, row := range s.Places {
+			row.First = time.Time{}
+			s.Places[at] = row
+		}
 	}
 	if format < 4 {
 		s.Revocations = nil

@@ -14,7 +14,7 @@ const (
 )
 
 const (
-	format      = 5       // of everything this package writes
+	format      = 6       // of everything this package writes
 	maxHeader   = 4 << 10 // bytes of a header line, with its end
 	maxDocument = 64 << 20
 )

@@ -4,20 +4,15 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-
-	"github.com/certwright/certwright/reconcile"
 )
 
-// TestProved loads a file twice, and is given the same state, of which it may change what it likes; one whose last byte is
-// another one is proved anew, and refused.
+// TestProved loads a file twice, and is given the same state; one whose last byte is another one is proved anew, and refused.
 func TestProved(t *testing.T) {
 	for name, o := range kinds {
 		t.Run(name, func(t *testing.T) {
 			path := made(t, o)
 			s := opened(t, path, o)
-			first := loaded(t, s)
-			delete(first.Identities, "web")
-			first.CAs["other"] = reconcile.CA{}
+			same(t, with(1), loaded(t, s))
 			if _, known := s.last.of(found{stamp: s.seen.stamp}); known {
 				t.Error("it knows a file of which it saw the beginning alone")
 			}

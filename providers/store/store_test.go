@@ -96,7 +96,7 @@ func with(n int) reconcile.State {
 			Unbidden: []time.Time{at},
 		}},
 		Places: map[reconcile.Location]reconcile.PlaceRow{
-			{Host: "local", Dir: "/srv/web"}:              {Binding: "web", Files: []string{"ca.pem"}, At: at},
+			{Host: "local", Dir: "/srv/web"}:              {Binding: "web", Files: []string{"ca.pem"}, First: at.Add(-time.Hour), At: at},
 			{Host: "core-02", Volume: "db", Sub: "certs"}: {Binding: "db", Wrote: "f", Version: 4, Reverts: []time.Time{at, at}},
 			inContainer: {Binding: "trust", Files: []string{"ca.pem"}, At: at},
 		},

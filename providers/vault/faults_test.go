@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -69,78 +68,47 @@ func TestFaults(t *testing.T) {
 	server := vaulttest.Start(t)
 	date := time.Now().Add(2 * time.Hour).UTC().Format(http.TimeFormat)
 	answer := servertest.Answer
-	for _, c := range []struct {
-		name          string
-		fault         func(http.ResponseWriter, *http.Request)
-		want          string
-		refused, away bool
-		wait          time.Duration
-	}{
-		{"429 in seconds", answer(429, "90", `{"errors": ["request path: rate limit quota exceeded"]}`), `429 Too Many Requests: "request path: rate limit quota exceeded"`, false, true, 90 * time.Second},
-		{"503 with a date", answer(503, date, ""), "503 Service Unavailable", false, true, 2 * time.Hour},
-		{"503 with nonsense", answer(503, "soon", ""), "503 Service Unavailable", false, true, 0},
-		{"a standby", answer(473, "", ""), "answers 473", false, true, 0},
-		{"500", answer(500, "", `{"errors": ["1 error occurred:\n\t* the database is away\n\n"]}`), `"1 error occurred: * the database is away"`, false, false, 0},
-		{"500 with a later", answer(500, "5", ""), "500", false, false, 5 * time.Second},
-		{"400", answer(400, "", `{"errors": ["not", "ours\u001b[2J"]}`), `"not; ours [2J"`, true, false, 0},
-		{"400 at length", answer(400, "", `{"errors": ["`+strings.Repeat("é", 5000)+`"]}`), `é"`, true, false, 0},
-		{"404 of a proxy", answer(404, "", "<html>"), "look at mount and namespace", false, false, 0},
-		{"no JSON", answer(200, "", "<html>"), "is not what /v1/pki/sign/docker answers", false, false, 0},
-		{"nothing signed", answer(200, "", `{"data": {}}`), "the answer holds no certificate", false, false, 0},
-		{"nothing at all", answer(204, "", ""), "is not what /v1/pki/sign/docker answers", false, false, 0},
-		{"no PEM", answer(200, "", `{"data": {"certificate": "x"}}`), "the answer holds no certificate", false, false, 0},
-		{"what it was told", func(w http.ResponseWriter, r *http.Request) {
+	faults := []servertest.Fault{
+		{Name: "429 in seconds", Answer: answer(429, "90", `{"errors": ["request path: rate limit quota exceeded"]}`), Words: `429 Too Many Requests: "request path: rate limit quota exceeded"`, Away: true, Wait: 90 * time.Second},
+		{Name: "503 with a date", Answer: answer(503, date, ""), Words: "503 Service Unavailable", Away: true, Wait: 2 * time.Hour},
+		{Name: "503 with nonsense", Answer: answer(503, "soon", ""), Words: "503 Service Unavailable", Away: true},
+		{Name: "a standby", Answer: answer(473, "", ""), Words: "answers 473", Away: true},
+		{Name: "500", Answer: answer(500, "", `{"errors": ["1 error occurred:\n\t* the database is away\n\n"]}`), Words: `"1 error occurred: * the database is away"`},
+		{Name: "500 with a later", Answer: answer(500, "5", ""), Words: "500", Wait: 5 * time.Second},
+		{Name: "400", Answer: answer(400, "", `{"errors": ["not", "ours\u001b[2J"]}`), Words: `"not; ours [2J"`, Refused: true},
+		{Name: "400 at length", Answer: answer(400, "", `{"errors": ["`+strings.Repeat("é", 5000)+`"]}`), Words: `é"`, Refused: true},
+		{Name: "404 of a proxy", Answer: answer(404, "", "<html>"), Words: "look at mount and namespace"},
+		{Name: "no JSON", Answer: answer(200, "", "<html>"), Words: "is not what /v1/pki/sign/docker answers"},
+		{Name: "nothing signed", Answer: answer(200, "", `{"data": {}}`), Words: "the answer holds no certificate"},
+		{Name: "nothing at all", Answer: answer(204, "", ""), Words: "is not what /v1/pki/sign/docker answers"},
+		{Name: "no PEM", Answer: answer(200, "", `{"data": {"certificate": "x"}}`), Words: "the answer holds no certificate"},
+		{Name: "what it was told", Answer: func(w http.ResponseWriter, r *http.Request) {
 			answer(400, "", fmt.Sprintf(`{"errors": ["bad token %s"]}`, r.Header.Get("X-Vault-Token")))(w, r)
-		}, `"bad token …"`, true, false, 0},
-		{"a redirect", func(w http.ResponseWriter, r *http.Request) {
-			http.Redirect(w, r, server.Address+r.URL.Path, http.StatusTemporaryRedirect)
-		}, "307 Temporary Redirect; it leads to another server", false, false, 0},
-		{"without end", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, strings.Repeat(" ", 2<<20)) }, "is larger than 1048576 bytes", false, false, 0},
-		{"hangs up", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "EOF", false, true, 0},
-	} {
-		t.Run(c.name, func(t *testing.T) {
+		}, Words: `"bad token …"`, Refused: true},
+	}
+	for _, f := range append(faults, servertest.Faults(server.Address, "307 Temporary Redirect; it leads to another server")...) {
+		t.Run(f.Name, func(t *testing.T) {
 			t.Parallel()
 			a := newAsker(t, server, "token")
 			a.spec.Vault.Address = server.Front(t, func(w http.ResponseWriter, r *http.Request) bool {
 				if !strings.HasPrefix(r.URL.Path, "/v1/pki/sign/") {
 					return false
 				}
-				c.fault(w, r)
+				f.Answer(w, r)
 				return true
 			})
 			_, err := a.sign(identity(time.Hour))
-			if err == nil {
-				t.Fatal("it was signed")
-			}
-			var away reconcile.Away
-			if !strings.Contains(err.Error(), c.want) || errors.Is(err, reconcile.ErrRefused) != c.refused || errors.As(err, &away) != c.away {
-				t.Errorf("%v, want %q, refused %v, away %v", err, c.want, c.refused, c.away)
-			}
-			if len(err.Error()) > 1000 {
-				t.Errorf("the error has %d bytes", len(err.Error()))
-			}
-			var later reconcile.RetryAfter
-			if errors.As(err, &later); later.Wait > c.wait || later.Wait < c.wait-time.Minute {
-				t.Errorf("wait %s, want %s", later.Wait, c.wait)
-			}
+			f.Said(t, err)
 		})
 	}
 	t.Run("nobody there", func(t *testing.T) {
 		t.Parallel()
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close() // it takes connections, and never answers
 		a := newAsker(t, server, "token")
-		a.spec.Vault.Address = "https://" + l.Addr().String()
-		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-		defer cancel()
-		_, err = a.ca.Roots(ctx, a.spec)
-		var away reconcile.Away
-		if !errors.As(err, &away) {
-			t.Errorf("%v", err)
-		}
+		servertest.Nobody(t, func(ctx context.Context, address string) error {
+			a.spec.Vault.Address = address
+			_, err := a.ca.Roots(ctx, a.spec)
+			return err
+		})
 	})
 }
 

@@ -27,7 +27,7 @@ func newEstate(n int, now time.Time) *estate {
 	at := func(days float64) string {
 		return now.Add(time.Duration(days * 24 * float64(time.Hour))).UTC().Format(time.RFC3339)
 	}
-	e := &estate{object: object{"project": "shop", "converged": true, "swarm": nil}}
+	e := &estate{object: object{"project": "shop", "converged": true, "left": []object{}, "swarm": nil}}
 	e.watch("", now)
 	ca := func(name string, parent any, days float64) object {
 		return object{"name": name, "kind": "local", "parent": parent, "reason": "", "generations": []object{
@@ -136,6 +136,15 @@ func TestPage(t *testing.T) {
 	shoot(p, "phone-dark")
 	p.Look(browsertest.Look{})
 
+	behind := newEstate(10, now)
+	behind.object["converged"] = false
+	behind.object["left"] = []object{{"subject": "clock", "state": "Blocked", "reason": "the clock is behind the store", "hint": "set the clock of this machine"}}
+	s.show(behind)
+	p.Says("#verdict", "Not converged")
+	p.Says("#notices .Blocked", "clock: the clock is behind the store")
+	p.Says("#notices .hint", "set the clock of this machine")
+	shoot(p, "light-behind")
+
 	blind := newEstate(10, now)
 	blind.object["converged"] = false
 	blind.watch("pass", now)
@@ -198,6 +207,7 @@ func TestPageEscapes(t *testing.T) {
 	e.object["project"] = hostile
 	e.object["swarm"] = object{"reason": hostile, "nodes": []object{}}
 	e.object["watch"] = object{"version": hostile, "intervalSeconds": 300, "looked": nil, "trouble": hostile}
+	e.object["left"] = []object{{"subject": hostile, "state": hostile, "reason": hostile, "hint": hostile}}
 	e.cas[0]["name"], e.cas[0]["reason"], e.cas[1]["parent"] = hostile, hostile, hostile
 	e.cas[0]["generations"] = []object{{"id": 1, "state": hostile, "keyId": hostile, "notAfter": hostile}, {"id": 2, "state": "active", "keyId": hostile, "notAfter": hostile}}
 	e.identities[0]["name"], e.identities[0]["reason"], e.bindings[0]["identity"] = hostile, hostile, hostile
@@ -213,6 +223,7 @@ func TestPageEscapes(t *testing.T) {
 	p.Says("#picture", hostile)
 	p.Says("#expiry", hostile)
 	p.Says("#notices", hostile)
+	p.Says("#notices .hint", hostile)
 	p.Do(`document.querySelector("button.node").click()`)
 	p.Says("#attention dl", hostile)
 	p.Until(`globalThis.hit === undefined && document.querySelectorAll("body img").length === 1 && document.querySelectorAll("script").length === 1`)

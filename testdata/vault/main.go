@@ -1,9 +1,9 @@
-// Vault is a Vault server for tests: the core and the HTTP API, with the engine and the auth methods that they need, and its
-// memory as storage. The server's own command has all its engines, and is built from far more.
+// Vault is a Vault server for tests: the core, the HTTP API and the TCP listener, with the engine and the auth methods that they
+// need, and its memory as storage. The server's own command has all its engines, and is built from far more. As that does, it has
+// the listener read its files again on HUP.
 package main
 
 import (
-	"crypto/tls"
 	"flag"
 	"fmt"
 	"log"
@@ -17,6 +17,7 @@ import (
 	"github.com/hashicorp/vault/builtin/credential/approle"
 	"github.com/hashicorp/vault/builtin/credential/cert"
 	"github.com/hashicorp/vault/builtin/logical/pki"
+	"github.com/hashicorp/vault/command/server"
 	vaulthttp "github.com/hashicorp/vault/http"
 	"github.com/hashicorp/vault/internalshared/configutil"
 	"github.com/hashicorp/vault/sdk/helper/consts"
@@ -67,16 +68,19 @@ func (b builtin) DeprecationStatus(name string, kind consts.PluginType) (consts.
 func (builtin) IsBuiltinEntPlugin(string, consts.PluginType) bool { return false }
 
 func main() {
-	address := flag.String("address", "127.0.0.1:8200", "HOST:PORT to listen at")
-	certificate := flag.String("certificate", "", "the file of the server's certificate")
-	key := flag.String("key", "", "the file of its key")
+	listener := &configutil.Listener{Type: "tcp"}
+	flag.StringVar(&listener.Address, "address", "127.0.0.1:8200", "HOST:PORT to listen at")
+	flag.StringVar(&listener.TLSCertFile, "certificate", "", "the file of the server's certificate")
+	flag.StringVar(&listener.TLSKeyFile, "key", "", "the file of its key")
+	flag.StringVar(&listener.TLSClientCAFile, "clients", "", "the file of the CA whose clients are let in; else everybody is")
 	flag.Parse()
-	if err := serve(*address, *certificate, *key); err != nil {
+	listener.TLSRequireAndVerifyClientCert = listener.TLSClientCAFile != ""
+	if err := serve(listener); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func serve(address, certificate, key string) error {
+func serve(listener *configutil.Listener) error {
 	logger := hclog.New(&hclog.LoggerOptions{Output: os.Stderr, Level: hclog.Warn})
 	storage, err := inmem.NewInmem(nil, logger)
 	if err != nil {
@@ -84,24 +88,27 @@ func serve(address, certificate, key string) error {
 	}
 	core, err := vault.NewCore(&vault.CoreConfig{
 		Physical: storage, BuiltinRegistry: builtin{}, LogicalBackends: engines, CredentialBackends: methods,
-		DisableMlock: true, RedirectAddr: "https://" + address, Logger: logger,
+		DisableMlock: true, RedirectAddr: "https://" + listener.Address, Logger: logger,
 	})
 	if err != nil {
 		return fmt.Errorf("core: %w", err)
 	}
-	server := &http.Server{
-		Addr:    address,
-		Handler: vaulthttp.Handler.Handler(&vault.HandlerProperties{Core: core, ListenerConfig: &configutil.Listener{Address: address}}),
-		// As its own listener does, for the auth method of certificates.
-		TLSConfig: &tls.Config{MinVersion: tls.VersionTLS12, ClientAuth: tls.RequestClientCert},
+	tcp, _, reload, err := server.NewListener(listener, nil, nil)
+	if err != nil {
+		return fmt.Errorf("listener: %w", err)
 	}
-	end := make(chan os.Signal, 1)
-	signal.Notify(end, syscall.SIGTERM)
+	api := &http.Server{Handler: vaulthttp.Handler.Handler(&vault.HandlerProperties{Core: core, ListenerConfig: listener})}
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM)
 	go func() {
-		<-end
-		_ = server.Close()
+		for <-signals == syscall.SIGHUP {
+			if err := reload(); err != nil {
+				log.Print(err)
+			}
+		}
+		_ = api.Close()
 	}()
-	if err := server.ListenAndServeTLS(certificate, key); err != http.ErrServerClosed {
+	if err := api.Serve(tcp); err != http.ErrServerClosed {
 		return err
 	}
 	return nil

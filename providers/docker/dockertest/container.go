@@ -35,9 +35,12 @@ type Container struct {
 	Labels     map[string]string
 	Health     *container.HealthConfig
 	Restart    container.RestartPolicyMode
+	Tries      int               // how often it is restarted on failure; without an end when zero
+	Memory     int64             // how much it may have, in bytes; as much as it wants when zero
 	ReadOnly   bool              // its root file system
 	Tmpfs      map[string]string // options by path
 	Processes  string            // the engine's PID mode
+	Sysctls    map[string]string // of its namespaces
 	Terminal   bool              // a terminal as its standard input and output
 	Start      bool
 }
@@ -60,7 +63,8 @@ func Run(t testing.TB, c Container) Running {
 	}
 	host := &container.HostConfig{
 		Mounts: c.Mounts, PortBindings: nat.PortMap{},
-		RestartPolicy: container.RestartPolicy{Name: c.Restart}, ReadonlyRootfs: c.ReadOnly, Tmpfs: c.Tmpfs, PidMode: container.PidMode(c.Processes),
+		RestartPolicy: container.RestartPolicy{Name: c.Restart, MaximumRetryCount: c.Tries}, ReadonlyRootfs: c.ReadOnly, Tmpfs: c.Tmpfs, PidMode: container.PidMode(c.Processes), Sysctls: c.Sysctls,
+		Resources: container.Resources{Memory: c.Memory, MemorySwap: c.Memory},
 	}
 	for _, port := range c.Ports {
 		p := nat.Port(fmt.Sprintf("%d/tcp", port))
@@ -136,7 +140,7 @@ func Published(t testing.TB, id string, port int) string {
 // WaitHealthy waits until the container's health check passes, and fails at once if it has ended.
 func WaitHealthy(t testing.TB, id string) {
 	t.Helper()
-	Poll(t, time.Minute, fmt.Sprintf("container %.12s to be healthy", id), func() error {
+	Poll(t, Patience, fmt.Sprintf("container %.12s to be healthy", id), func() error {
 		state := Inspect(t, id).State
 		switch {
 		case state.Health == nil:
@@ -150,10 +154,10 @@ func WaitHealthy(t testing.TB, id string) {
 	})
 }
 
-// Healthy is a health check that runs argv in the container four times a second.
+// Healthy is a health check that runs argv in the container each second.
 func Healthy(argv ...string) *container.HealthConfig {
 	return &container.HealthConfig{
-		Test: append([]string{"CMD"}, argv...), Interval: 250 * time.Millisecond, Timeout: 5 * time.Second, Retries: 120,
+		Test: append([]string{"CMD"}, argv...), Interval: time.Second, Timeout: 30 * time.Second, Retries: 60,
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/mount"
@@ -64,7 +63,7 @@ func connected(t testing.TB, socket string) *client.Client {
 
 func (h Host) answers(t testing.TB) {
 	t.Helper()
-	Poll(t, time.Minute, "the engine of "+h.Hostname+" to answer", func() error {
+	Poll(t, Patience, "the engine of "+h.Hostname+" to answer", func() error {
 		_, err := h.Client.Ping(t.Context())
 		return err
 	})

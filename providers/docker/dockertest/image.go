@@ -38,10 +38,13 @@ const (
 	Postfix    Kind = "postfix"           // root, 100; smtpd on 8443
 	OpenLDAP   Kind = "openldap"          // 911; its configuration in slapd.d, to which root can write
 	NATS       Kind = "nats"              // root; reads /etc/nats/nats-server.conf
+	RabbitMQ   Kind = "rabbitmq"          // starts as root, goes on as 999; reads /etc/rabbitmq/rabbitmq.conf
 	Etcd       Kind = "etcd"              // root; arguments are the configuration
 	Registry   Kind = "registry"          // root; reads /etc/docker/registry/config.yml
 	Caddy      Kind = "caddy"             // root; reads /etc/caddy/Caddyfile
 	Prometheus Kind = "prometheus"        // 65534; reads /etc/prometheus/web.yml
+	Vault      Kind = "vault"             // 100; cert.pem and key.pem, and clients of ca.pem
+	MinIO      Kind = "minio"             // root; public.crt and private.key
 
 	// These have a trust store and who reads it, sleep for ever, and are root. But for Debian's the tools of the distributions
 	// are scripts in their place.

@@ -99,7 +99,7 @@ func (m *machine) start(t testing.TB) {
 	t.Helper()
 	script := fmt.Sprintf("echo %[1]s > /proc/sys/kernel/hostname && mount -t proc proc /proc && mount -t tmpfs tmpfs /run && exec "+
 		"dockerd --config-file %[2]s/daemon.json --data-root %[2]s/data --exec-root /run/docker --pidfile /run/docker.pid "+
-		"-H unix://%[3]s -H unix:///run/docker.sock --storage-driver vfs --bip 172.31.0.1/24 --cgroup-parent /%[1]s %[4]s", m.name, m.dir, m.socket, m.arguments)
+		"-H unix://%[3]s -H unix:///run/docker.sock --bip 172.31.0.1/24 --cgroup-parent /%[1]s %[4]s", m.name, m.dir, m.socket, m.arguments)
 	cmd := exec.Command("nsenter", "--net=/run/netns/"+m.name, "unshare", "--mount", "--uts", "sh", "-c", script)
 	cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = m.output, m.output, &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID}
 	if err := cmd.Start(); err != nil {

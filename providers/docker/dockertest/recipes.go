@@ -31,15 +31,18 @@ var recipes = map[Kind]func(rootfs) []string{
 	Postfix:    postfix,
 	OpenLDAP:   openldap,
 	NATS:       nats,
+	RabbitMQ:   rabbitmq,
 	Etcd:       etcd,
 	Registry:   registry,
 	Caddy:      caddy,
 	Prometheus: prometheus,
+	Vault:      vault,
+	MinIO:      minio,
 
 	Debian: debian,
-	Fedora: extracting("ID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"\n", "/etc/pki/ca-trust/source/anchors", "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", "update-ca-trust"),
-	SUSE:   extracting("ID=\"opensuse-leap\"\nID_LIKE=\"suse opensuse\"\n", "/etc/pki/trust/anchors", "/var/lib/ca-certificates/ca-bundle.pem", "update-ca-certificates"),
-	Arch:   extracting("ID=arch\n", "/etc/ca-certificates/trust-source/anchors", "/etc/ca-certificates/extracted/tls-ca-bundle.pem", "trust"),
+	Fedora: extracting("ID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"\n", "/etc/pki/ca-trust/source/anchors", "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", "/usr/bin/update-ca-trust"),
+	SUSE:   extracting("ID=\"opensuse-leap\"\nID_LIKE=\"suse opensuse\"\n", "/etc/pki/trust/anchors", "/var/lib/ca-certificates/ca-bundle.pem", "/usr/sbin/update-ca-certificates"),
+	Arch:   extracting("ID=arch\n", "/etc/ca-certificates/trust-source/anchors", "/etc/ca-certificates/extracted/tls-ca-bundle.pem", "/usr/libexec/p11-kit/trust-extract-compat"),
 	Bundle: bundleOnly,
 	Java:   java,
 	NSS:    nssTools,
@@ -164,19 +167,24 @@ func own(r rootfs) []string {
 	return []string{`ENTRYPOINT ["/certwright"]`}
 }
 
-// program builds a command of this repository; the go command's cache makes that quick.
+// commands are those of this repository that were built already: each engine of a test's own has its images made anew.
+var commands known[[]byte]
+
+// program builds a command of this repository.
 func (r rootfs) program(name, path string) {
 	r.t.Helper()
 	Servers(r.t, "go")
-	out := filepath.Join(r.t.TempDir(), name)
-	build := exec.Command("go", "build", "-ldflags=-s -w", "-o", out, "github.com/certwright/certwright/"+path)
-	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux")
-	if reply, err := build.CombinedOutput(); err != nil {
-		r.t.Fatalf("build %s: %v\n%s", name, err, reply)
-	}
-	data, err := os.ReadFile(out)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	r.file("/"+name, 0o755, data)
+	r.file("/"+name, 0o755, commands.get(path, func() []byte {
+		out := filepath.Join(r.t.TempDir(), name)
+		build := exec.Command("go", "build", "-ldflags=-s -w", "-o", out, "github.com/certwright/certwright/"+path)
+		build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux")
+		if reply, err := build.CombinedOutput(); err != nil {
+			r.t.Fatalf("build %s: %v\n%s", name, err, reply)
+		}
+		data, err := os.ReadFile(out)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		return data
+	}))
 }

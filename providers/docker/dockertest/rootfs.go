@@ -60,21 +60,33 @@ func (r rootfs) elf(from, to string) {
 		r.t.Fatalf("image: %v", err)
 	}
 	r.copy(real, to)
-	out, err := exec.Command("ldd", real).CombinedOutput()
+	for _, library := range libraries.get(real, func() []string { return r.ldd(real) }) {
+		r.copy(library, filepath.Clean(library)) // one of its own may be behind $ORIGIN/../
+	}
+}
+
+// libraries are those of programs that were looked at already.
+var libraries known[[]string]
+
+// ldd returns the libraries that the loader gives to a program, and the loader.
+func (r rootfs) ldd(program string) (libraries []string) {
+	r.t.Helper()
+	out, err := exec.Command("ldd", program).CombinedOutput()
 	if err != nil {
 		if strings.Contains(string(out), "not a dynamic executable") {
-			return
+			return nil
 		}
-		r.t.Fatalf("image: ldd %s: %v: %s", real, err, out)
+		r.t.Fatalf("image: ldd %s: %v: %s", program, err, out)
 	}
 	for line := range strings.Lines(string(out)) {
 		// "	libc.so.6 => /lib/…/libc.so.6 (0x…)", or without the arrow for the loader; the vdso has no path.
 		for _, word := range strings.Fields(line) {
 			if strings.HasPrefix(word, "/") {
-				r.copy(word, filepath.Clean(word)) // a library of its own may be behind $ORIGIN/../
+				libraries = append(libraries, word)
 			}
 		}
 	}
+	return libraries
 }
 
 // programs brings installed programs to the bin directory given.

@@ -78,7 +78,7 @@ func (s SeedScenario) Start(t testing.TB) {
 		Start(t, c.ID)
 	}
 	for c, port := range map[Running]string{s.DB: "5432", s.Web: "443"} {
-		Poll(t, time.Minute, c.Name+" to listen", func() error {
+		Poll(t, Patience, c.Name+" to listen", func() error {
 			state := Inspect(t, c.ID)
 			if state.RestartCount > 0 {
 				t.Fatalf("%s ended with %d when it was started", c.Name, state.State.ExitCode)

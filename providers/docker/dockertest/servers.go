@@ -4,6 +4,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/certwright/certwright/providers/servertest"
 )
 
 // threads brings the library that glibc loads when a thread ends, and that no program names.
@@ -117,6 +119,29 @@ func nats(r rootfs) []string {
 	return []string{searchPath, `CMD ["nats-server", "--config", "/etc/nats/nats-server.conf"]`}
 }
 
+func rabbitmq(r rootfs) []string {
+	r.shell()
+	Servers(r.t, "rabbitmq-server", "setpriv")
+	r.user("rabbitmq", 999, 999, "/var/lib/rabbitmq")
+	r.programs("/usr/bin", "setpriv", "basename", "date", "dirname", "expr", "readlink", "sed")
+	r.below("/usr/lib/erlang", "src", "include", "examples")
+	r.below("/usr/lib/rabbitmq/lib")
+	machines, _ := filepath.Glob("/usr/lib/erlang/erts-*/bin/*")
+	for _, name := range machines {
+		r.elf(name, name)
+	}
+	r.nodes["/usr/bin/erl"] = node{mode: 0o777 | os.ModeSymlink, link: "/usr/lib/erlang/bin/erl"}
+	sbin, _ := filepath.Glob("/usr/lib/rabbitmq/lib/*/sbin")
+	r.threads()
+	r.configuration("rabbitmq-entrypoint.sh", "/usr/local/bin/docker-entrypoint.sh", 0o755)
+	r.dir("/var/lib/rabbitmq", 0o755, 999)
+	r.dir("/var/log/rabbitmq", 0o755, 999)
+	return []string{
+		searchPath + ":" + strings.Join(sbin, ":"), "ENV HOME=/var/lib/rabbitmq RABBITMQ_LOGS=-",
+		`ENTRYPOINT ["/usr/local/bin/docker-entrypoint.sh"]`, `CMD ["rabbitmq-server"]`,
+	}
+}
+
 func etcd(r rootfs) []string {
 	r.shell()
 	r.programs("/usr/bin", "etcd")
@@ -146,4 +171,27 @@ func prometheus(r rootfs) []string {
 		searchPath, "USER 65534:65534", "WORKDIR /prometheus",
 		`CMD ["prometheus", "--config.file=/etc/prometheus/prometheus.yml", "--storage.tsdb.path=/prometheus", "--web.listen-address=:8443", "--web.config.file=/etc/prometheus/web.yml"]`,
 	}
+}
+
+// These are built from their Go modules, as Debian has none.
+var (
+	vaultTool = servertest.NewTool("vault", "vault")
+	minioTool = servertest.NewTool("minio", "minio")
+)
+
+func vault(r rootfs) []string {
+	r.shell()
+	r.user("vault", 100, 1000, "/nonexistent")
+	r.copy(vaultTool.Path(r.t), "/bin/vault")
+	return []string{
+		searchPath, "USER 100:1000",
+		`CMD ["vault", "-address", "0.0.0.0:8443", "-certificate", "/certs/cert.pem", "-key", "/certs/key.pem", "-clients", "/certs/ca.pem"]`,
+	}
+}
+
+func minio(r rootfs) []string {
+	r.shell()
+	r.copy(minioTool.Path(r.t), "/usr/bin/minio")
+	r.dir("/data", 0o755, 0)
+	return []string{searchPath, `ENTRYPOINT ["minio"]`, `CMD ["server", "--address", ":8443", "--certs-dir", "/certs", "/data"]`}
 }

@@ -6,7 +6,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
-	"time"
 )
 
 // Login is how to log in to a host.
@@ -45,9 +44,9 @@ func (h Host) SSH(t testing.TB) Login {
 			t.Fatal(err)
 		}
 	}
-	// /run is the machine's own, and goes with it.
-	sshd := exec.Command("nsenter", "--target", fmt.Sprint(h.machine.process.Process.Pid), "--mount", "--uts", "--net", "--pid", "sh", "-c",
-		"mkdir -p /run/sshd && exec "+program("sshd")+" -D -e -f "+at("sshd_config"))
+	// /run is the machine's own, and goes with it. Root's home is empty: what somebody runs at each login may keep the next one waiting.
+	sshd := exec.Command("nsenter", "--target", fmt.Sprint(h.machine.process.Process.Pid), "--mount", "--uts", "--net", "--pid", "unshare", "--mount", "sh", "-c",
+		"mkdir -p /run/sshd && mount -t tmpfs tmpfs /root && exec "+program("sshd")+" -D -e -f "+at("sshd_config"))
 	sshd.Stderr = h.machine.output
 	if err := sshd.Start(); err != nil {
 		t.Fatal(err)
@@ -56,7 +55,7 @@ func (h Host) SSH(t testing.TB) Login {
 		_ = sshd.Process.Kill()
 		_ = sshd.Wait()
 	})
-	Poll(t, 20*time.Second, "sshd to answer", func() error {
+	Poll(t, Patience, "sshd to answer", func() error {
 		conn, err := h.Dial(t.Context(), h.Address+":22")
 		if err == nil {
 			_ = conn.Close()

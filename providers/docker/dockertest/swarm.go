@@ -63,7 +63,7 @@ func (m Manager) join(t testing.TB, first Manager) {
 // Await waits until this manager says that a node is in a state.
 func (m Manager) Await(t testing.TB, hostname string, want swarm.NodeState) {
 	t.Helper()
-	Poll(t, time.Minute, hostname+" to be "+string(want), func() error {
+	Poll(t, Patience, hostname+" to be "+string(want), func() error {
 		nodes, err := m.Client.NodeList(t.Context(), swarm.NodeListOptions{})
 		for _, n := range nodes {
 			switch {
@@ -81,7 +81,7 @@ func (m Manager) Await(t testing.TB, hostname string, want swarm.NodeState) {
 // Remove takes a manager that is down out of the Swarm.
 func (m Manager) Remove(t testing.TB, hostname string) {
 	t.Helper()
-	Poll(t, time.Minute, hostname+" to be removed", func() error {
+	Poll(t, Patience, hostname+" to be removed", func() error {
 		nodes, err := m.Client.NodeList(t.Context(), swarm.NodeListOptions{})
 		for _, n := range nodes {
 			if n.Description.Hostname != hostname {

@@ -56,23 +56,22 @@ func debian(r rootfs) []string {
 
 func asleep() []string { return []string{searchPath, `CMD ["sleep", "infinity"]`} }
 
-// extracting stands for the tool of a distribution that is not Debian: it makes the bundle of the roots that come with it and
-// of the anchors, as those do.
-func extracting(release, anchors, bundle string, tools ...string) func(rootfs) []string {
+// extracting is an image whose bundle p11-kit's trust(1) makes of the roots that came with it and of those in anchors. tool is the
+// script of a distribution around that, whose own makes more bundles than the one for servers.
+func extracting(release, anchors, bundle, tool string) func(rootfs) []string {
 	return func(r rootfs) []string {
 		r.client(release, bundle)
+		Servers(r.t, "trust")
 		r.programs("/bin", "rm", "mv")
+		r.programs("/usr/bin", "trust")
+		const modules = "/usr/lib/x86_64-linux-gnu/pkcs11/" // where libp11-kit looks for them
+		r.elf(modules+"p11-kit-trust.so", modules+"p11-kit-trust.so")
+		r.file("/usr/share/p11-kit/modules/p11-kit-trust.module", 0o644, fmt.Appendf(nil, "module: p11-kit-trust.so\ntrust-policy: yes\nx-init-reserved: paths=/usr/share/roots:%s\n", path.Dir(anchors)))
 		r.dir(anchors, 0o755, 0)
 		for _, name := range mozilla {
-			r.file("/usr/share/roots/"+name+".pem", 0o644, r.mozilla(name))
+			r.file("/usr/share/roots/anchors/"+name+".pem", 0o644, r.mozilla(name))
 		}
-		for _, tool := range tools {
-			r.file(path.Join("/usr/bin", tool), 0o755, fmt.Appendf(nil, `#!/bin/sh
-set -e
-for f in /usr/share/roots/* %s/*; do [ ! -f "$f" ] || cat "$f"; done >%[2]s.new
-mv -f %[2]s.new %[2]s
-`, anchors, bundle))
-		}
+		r.file(tool, 0o755, fmt.Appendf(nil, "#!/bin/sh\nexec trust extract --format=pem-bundle --filter=ca-anchors --overwrite --purpose server-auth %s\n", bundle))
 		return asleep()
 	}
 }

@@ -145,7 +145,7 @@ func (ca *CA) Up() {
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM([]byte(PEM(ca.Root)))
 	client := &http.Client{Timeout: time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, DisableKeepAlives: true}}
-	dockertest.Poll(t, 30*time.Second, "step-ca to answer", func() error {
+	dockertest.Poll(t, dockertest.Patience, "step-ca to answer", func() error {
 		response, err := client.Get(ca.URL + "/health")
 		if err != nil {
 			return fmt.Errorf("%w; it says\n%s", err, ca.server.Said())

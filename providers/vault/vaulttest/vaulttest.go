@@ -73,7 +73,7 @@ func (s *Server) initialize() {
 		Keys []string `json:"keys"`
 		Root string   `json:"root_token"`
 	}
-	dockertest.Poll(t, time.Minute, "vault to answer", func() error {
+	dockertest.Poll(t, dockertest.Patience, "vault to answer", func() error {
 		err := s.try(http.MethodPut, "sys/init", map[string]any{"secret_shares": 1, "secret_threshold": 1}, &made)
 		if err != nil {
 			return fmt.Errorf("%w; it says\n%s", err, s.server.Said())
@@ -91,7 +91,7 @@ func (s *Server) Seal() { s.Put("sys/seal", nil, nil) }
 func (s *Server) Unseal() {
 	s.t.Helper()
 	s.Put("sys/unseal", map[string]any{"key": s.key}, nil)
-	dockertest.Poll(s.t, time.Minute, "vault to be active", func() error { return s.try(http.MethodGet, "sys/health", nil, nil) })
+	dockertest.Poll(s.t, dockertest.Patience, "vault to be active", func() error { return s.try(http.MethodGet, "sys/health", nil, nil) })
 }
 
 // Put asks as root for a path below /v1/, and fails the test where that fails.

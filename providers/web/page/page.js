@@ -5,6 +5,7 @@ import { badge, count, el, settled, span, states } from './dom.js';
 import { picture } from './picture.js';
 import { timeline } from './timeline.js';
 
+const most = 20; // notices of what is left
 const again = 10e3; // without events
 const silence = 50e3; // events come every 20 seconds at least
 
@@ -95,8 +96,19 @@ function notices(status) {
       el('ul', {}, c.generations.map((g) => el('li', {}, el('span', { class: 'generation ' + (['active', 'next', 'retiring'].includes(g.state) ? g.state : '') }, g.state),
         ' generation ' + g.id + ', key ' + g.keyId.slice(0, 12) + (g.notAfter ? ', until ' + g.notAfter.slice(0, 10) : ''))))));
   }
+  const left = beside(status);
+  for (const r of left.slice(0, most)) {
+    out.push(el('div', { class: 'notice ' + r.state }, el('p', {}, el('b', {}, r.subject), ': ' + r.reason), r.hint && el('p', { class: 'hint' }, r.hint)));
+  }
+  if (left.length > most) out.push(el('p', { class: 'dim' }, 'and ' + count(left.length - most, 'more', 'more') + ': status says which'));
   if (status.swarm?.reason) out.push(el('p', { class: 'notice Stale' }, el('b', {}, 'The Swarm’s own CA'), ': ' + status.swarm.reason));
   return out;
+}
+
+// beside is what is left that has no place of its own on the page.
+function beside(status) {
+  const named = new Set([...status.bindings.map((b) => 'binding/' + b.name), ...status.cas.map((c) => 'ca/' + c.name)]);
+  return status.left.filter((r) => !named.has(r.subject) && !r.subject.startsWith('swarm/'));
 }
 
 function chips(status) {
