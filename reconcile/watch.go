@@ -88,12 +88,11 @@ func (w Watcher) await(ctx context.Context, due time.Time, reason string) string
 
 // gather takes the words that come close after another, and returns one that is not about places alone, if there is one.
 func (w Watcher) gather(ctx context.Context, within time.Duration) (word string) {
-	end := time.After(within)
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
 	for {
 		select {
 		case <-ctx.Done():
-			return word
-		case <-end:
 			return word
 		case word = <-w.Wake:
 		case <-w.Places:
