@@ -722,6 +722,38 @@ func TestAbsentHosts(t *testing.T) {
 	})
 }
 
+// TestEngineOfAnAbsentHost has a host that a watch does not ask for a while say the same of its dockerd as of its containers.
+func TestEngineOfAnAbsentHost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t)
+		f.read(f.text + "  engine: {identity: web, host: h2, engine: {listen: [\"tcp://0.0.0.0:2376\"], allowRestart: true}}\n")
+		f.slow["h2"] = time.Hour
+		a := f.renewing()
+		a.Memory, a.Known = &reconcile.Memory{}, true
+		pass := func() reconcile.Outcome {
+			t.Helper()
+			out, err := a.Converge(t.Context(), reconcile.Scope{Patient: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return out
+		}
+		pass()
+		before := f.asked["h2"]
+		out := pass()
+		if f.asked["h2"] != before {
+			t.Fatal("it was asked again")
+		}
+		for _, binding := range []string{"binding/h2", "binding/engine"} {
+			if !slices.ContainsFunc(out.Plan.Blocked, func(r reconcile.Refusal) bool {
+				return r.Subject == binding && r.State == reconcile.Failed && strings.Contains(r.Reason, "engine h2 does not answer")
+			}) {
+				t.Errorf("%s is not Failed by it: %v", binding, out.Plan.Blocked)
+			}
+		}
+	})
+}
+
 // TestLostStoreOfSlowHosts has nothing but hosts that are slow to show that a store was lost: they are waited for before
 // anything is made.
 func TestLostStoreOfSlowHosts(t *testing.T) {
