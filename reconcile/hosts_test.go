@@ -680,6 +680,16 @@ func TestManyOnAHostThatHangs(t *testing.T) {
 	})
 }
 
+// pass makes one as a watch does.
+func (f *fleet) pass(a reconcile.Applier) reconcile.Outcome {
+	f.t.Helper()
+	out, err := a.Converge(f.t.Context(), reconcile.Scope{Patient: true})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return out
+}
+
 // TestAbsentHosts has a watch that does not wait again and again for a host that hangs, and asks it when it is due, or when
 // it was heard of.
 func TestAbsentHosts(t *testing.T) {
@@ -690,10 +700,7 @@ func TestAbsentHosts(t *testing.T) {
 		a.Memory, a.Known = &reconcile.Memory{}, true
 		pass := func() reconcile.Outcome {
 			t.Helper()
-			out, err := a.Converge(t.Context(), reconcile.Scope{Patient: true})
-			if err != nil {
-				t.Fatal(err)
-			}
+			out := f.pass(a)
 			if !slices.ContainsFunc(out.Plan.Blocked, func(r reconcile.Refusal) bool {
 				return r.Subject == "binding/h2" && r.State == reconcile.Failed && strings.Contains(r.Reason, "engine h2 does not answer")
 			}) {
@@ -730,17 +737,9 @@ func TestEngineOfAnAbsentHost(t *testing.T) {
 		f.slow["h2"] = time.Hour
 		a := f.renewing()
 		a.Memory, a.Known = &reconcile.Memory{}, true
-		pass := func() reconcile.Outcome {
-			t.Helper()
-			out, err := a.Converge(t.Context(), reconcile.Scope{Patient: true})
-			if err != nil {
-				t.Fatal(err)
-			}
-			return out
-		}
-		pass()
+		f.pass(a)
 		before := f.asked["h2"]
-		out := pass()
+		out := f.pass(a)
 		if f.asked["h2"] != before {
 			t.Fatal("it was asked again")
 		}
