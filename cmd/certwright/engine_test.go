@@ -54,7 +54,7 @@ func engineOf(t *testing.T, hosts, flags string) engineMachine {
 	m := engineMachine{booted: bootAlone(t), address: "127.0.0.1"}
 	t.Cleanup(func() {
 		if t.Failed() {
-			said, _ := m.run("ps -e -o pid,ppid,etimes,stat,wchan:30,args; tail -n 30 /run/said; cat /etc/docker/daemon.json; systemctl --no-pager cat docker.service")
+			said, _ := m.run("ps -e -o pid,ppid,etimes,stat,wchan:30,args; tail -n 30 /run/said; cat /etc/docker/daemon.json; systemctl --no-pager cat docker.service; systemctl --no-pager status docker.service")
 			t.Log(said)
 		}
 		if out, err := m.run("systemctl stop docker.service"); err != nil {
