@@ -97,11 +97,7 @@ func (m farEngine) here(script string) (string, error) {
 func (m farEngine) certwright(code int, args string) string {
 	m.t.Helper()
 	out, err := m.here("set +e; " + staticBinary(m.t) + " " + args + " 2>&1; echo exit $?")
-	if err != nil || !strings.HasSuffix(out, fmt.Sprintf("exit %d\n", code)) {
-		m.t.Fatalf("certwright %s: want exit %d, %v\n%s", args, code, err, out)
-	}
-	note(out)
-	return out
+	return exited(m.t, args, out, err, code)
 }
 
 func (m farEngine) spec(text string) {

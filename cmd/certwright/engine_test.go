@@ -83,8 +83,14 @@ func (m engineMachine) spec(text string) {
 func (m engineMachine) certwright(code int, args string) string {
 	m.t.Helper()
 	out, err := m.run("export HOME=/srv/shop DOCKER_HOST= DOCKER_CONFIG= CI=\nset +e; certwright " + args + " 2>&1; echo exit $?")
+	return exited(m.t, args, out, err, code)
+}
+
+// exited wants a script to have ended well whose last line is the exit code of certwright.
+func exited(t *testing.T, args, out string, err error, code int) string {
+	t.Helper()
 	if err != nil || !strings.HasSuffix(out, fmt.Sprintf("exit %d\n", code)) {
-		m.t.Fatalf("certwright %s: want exit %d, %v\n%s", args, code, err, out)
+		t.Fatalf("certwright %s: want exit %d, %v\n%s", args, code, err, out)
 	}
 	note(out)
 	return out
